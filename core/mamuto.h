@@ -1,0 +1,482 @@
+/* mamuto: an easy distributed map() in C.
+ *
+ * You name a function, hand over arrays, and get the results in order, computed on every core of this machine.
+ * This header is the manual. It has two sides:
+ *
+ *   the module side   what a file with functions needs: MAMUTO_FUNCTION, MAMUTO_KERNEL and what is used inside.
+ *                     It needs gcc or clang, C11 or C++17, and links with nothing.
+ *   the program side  what a program needs that maps those functions: mamuto_open … mamuto_close.
+ *
+ *   mamuto_t *m;
+ *   mamuto_error_t err = { 0 };
+ *   mamuto_options_t options = { .modules = (const char *[]){ "model.c", NULL } };
+ *   if (mamuto_open_wait(&m, &options, &err) == 0) {
+ *       mamuto_call_t call = { .function = "model.like3", .args = { mamuto_scatter(p, n), mamuto_broadcast(data) }, .result = out };
+ *       mamuto_map_wait(m, &call, &err);
+ *       mamuto_close_wait(m);
+ *   }
+ *
+ * HOW IT WORKS. A mapper (mamuto_t) has worker processes, forked by a small server process, one a core unless the
+ * config says otherwise. A map is the range [0, n) of items; workers take chunks of it in shared memory, run the
+ * function on them and write the results where they belong. A worker that dies takes nothing with it: its chunk is
+ * run again, one item at a time, in a fresh worker, and the item at fault is named.
+ *
+ * RULES
+ *  1. A non-blocking call that returns non-zero did nothing and calls nothing back. One that returned 0 calls back
+ *     exactly once, later, from the loop, never from inside the call.
+ *  2. Structs and strings are borrowed for the call. Arrays are borrowed until on_done; when it comes, nothing can
+ *     touch them any more. A map handle is valid until its on_done returns. A result may not overlap an argument.
+ *  3. Cancel and close are legal in any callback. Close ends the maps in flight with MAMUTO_ECANCELED, then calls
+ *     on_close; only after it may the loop be closed. A cancelled map ends at the end of the blocks of about 50 µs
+ *     that are running; a worker that still holds one after 100 ms is killed.
+ *  4. An open, load, map or close in flight keeps uv_run() going; an idle mapper does not.
+ *  5. The _wait forms need a mapper without a loop of the caller's, and no callback of that mapper on the stack, else
+ *     MAMUTO_EINVAL; callbacks of other calls run inside them. A mapper belongs to one thread at a time. Two mappers
+ *     in two threads are independent.
+ *  6. With MAMUTO_ON_ERROR_SKIP a map with failed items stores all others, fills the failed items' results with zero
+ *     bytes, and still returns MAMUTO_EITEM.
+ *  7. retries count failures of an item; that a worker was killed from outside is never one, unless it happens
+ *     again to an item that runs alone.
+ *  8. Functions are pure: they may be run again for the same item, and give the same bytes for a chunk of one item
+ *     as within a chunk of many.
+ *
+ * CAVEATS
+ *  - A function that writes outside its own output, into another item's result, is not detected. One that writes
+ *    into its input dies of SIGSEGV and is named: arguments are mapped read-only in the workers (arrays of
+ *    mamuto_alloc and mamuto_attach) or are copies.
+ *  - Where a call is made with .help = 1, the calling thread runs the function too: a crash there is the program's.
+ *  - Functions defined in the program itself are not seen unless mamuto_main() is the first line of main().
+ *  - A worker runs in its own process: what a function stores in global variables stays there.
+ *  - mamuto_open() inside a worker is an error (MAMUTO_ENESTED).
+ *  - The library prints nothing, never exits, and leaves the program's signal handlers alone.
+ */
+#ifndef MAMUTO_H
+#define MAMUTO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MAMUTO_VERSION "0.1.0"
+#define MAMUTO_MAX_ARGS 8
+#define MAMUTO_MAX_DIMS 8
+#define MAMUTO_MAX_ITEMS ((uint64_t)1 << 48) /* a map has fewer items than this */
+
+/* ---------------------------------------------------------------------------------------------------------------
+ * The module side
+ * ------------------------------------------------------------------------------------------------------------- */
+
+/* A file of functions is a module; its name is the file's stem ("model" for model.c), and a function's full name is
+ * "model.like3".
+ *
+ *   MAMUTO_FUNCTION(like3, "f8[3], f8[3] -> f8")
+ *   {
+ *       const double *x = MAMUTO_IN(double[3], 0), *data = MAMUTO_IN(double[3], 1);
+ *       double sum = 0;
+ *       for (int k = 0; k < 3; k++) { double d = data[k] - x[k]; sum -= d * d / 0.02; }
+ *       MAMUTO_OUT(double) = sum;
+ *       return 0;
+ *   }
+ *
+ * SIGNATURES
+ *   signature = [ type { "," type } ] "->" type      up to 8 inputs, one output; blanks are free
+ *   type      = "bytes" | dtype [ "[" shape "]" ]    bytes: u1[*] that is text; no shape: one value
+ *   shape     = "*" | dim { "," dim }                "*": one-dimensional, its own length for each item; else C order
+ *   dim       = number | name                        number >= 1; up to 8 names, bound by call.dims in order of
+ *                                                    first appearance, each >= 1
+ *   dtype     = i1 i2 i4 i8 u1 u2 u4 u8 f4 f8 c8 c16 b1         NumPy's codes, in the machine's byte order
+ * A struct travels as u1[sizeof]. Variable lengths ("*", "bytes") are understood, but not yet mapped: a call of such a
+ * function is MAMUTO_ESIGNATURE.
+ */
+
+typedef struct mamuto_chunk mamuto_chunk_t;
+
+/* One input of a chunk: item i begins at data + i * stride. A stride of 0 is a broadcast value. */
+typedef struct {
+    const char *data;
+    ptrdiff_t stride; /* bytes from one item to the next */
+    size_t size;      /* bytes of an item */
+    size_t len;       /* elements of an item */
+} mamuto_chunk_in_t;
+
+/* What a function is given: contiguous items of one map. Written by the library; read through the macros below. */
+struct mamuto_chunk {
+    uint64_t first;     /* global index of the chunk's first item */
+    size_t count;       /* items */
+    const size_t *dims; /* values of the signature's named dims */
+    char *out;
+    ptrdiff_t out_stride; /* bytes */
+    size_t out_size;      /* bytes of an item's output */
+    mamuto_chunk_in_t in[MAMUTO_MAX_ARGS];
+    void (*fail)(mamuto_chunk_t *, size_t i, int code, const char *text);
+    const void *(*pack)(mamuto_chunk_t *, int k); /* input k as a packed array of count items; NULL: no memory */
+    void *host;                                   /* the library's own */
+};
+
+/* One function of a module, as the loader finds it. */
+typedef struct {
+    uint32_t size; /* of this struct */
+    uint32_t line;
+    const char *name, *file;
+    const char *const *text; /* signature, and a one-line description or NULL */
+    int form;                /* MAMUTO_FORM_* */
+    int (*run)(mamuto_chunk_t *);
+} mamuto_descriptor_t;
+
+enum { MAMUTO_FORM_ITEM = 1, MAMUTO_FORM_CHUNK = 2 };
+
+#define MAMUTO_ABI 1
+typedef struct {
+    uint32_t abi, descriptor_size;
+    const mamuto_descriptor_t *const *begin, *const *end; /* the linker section mamuto_functions */
+} mamuto_module_t;
+
+/* An item in the item form: which one, and how its inputs are laid out. The layouts are compile-time constants in each
+ * of the loops that MAMUTO_FUNCTION makes, so that the compiler can vectorise them. */
+typedef struct {
+    mamuto_chunk_t *chunk;
+    const mamuto_chunk_in_t *in;
+    const size_t *dims;
+    char *out;
+    ptrdiff_t out_stride;
+    uint64_t first;
+    size_t i;
+    int layout0, layout1, layout_rest, layout_out;
+} mamuto_item_t;
+
+enum { MAMUTO_LAYOUT_STRIDED, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_ONE };
+
+static inline __attribute__((always_inline, unused)) ptrdiff_t
+mamuto_priv_offset(int layout, size_t i, size_t packed, ptrdiff_t stride)
+{
+    return layout == MAMUTO_LAYOUT_ONE ? 0 : (ptrdiff_t)i * (layout == MAMUTO_LAYOUT_PACKED ? (ptrdiff_t)packed : stride);
+}
+
+static inline __attribute__((always_inline, unused)) const void *
+mamuto_priv_in(const mamuto_item_t *it, int k, size_t size)
+{
+    int layout = k == 0 ? it->layout0 : k == 1 ? it->layout1 : it->layout_rest;
+    return it->in[k].data + mamuto_priv_offset(layout, it->i, size, it->in[k].stride);
+}
+
+static inline __attribute__((always_inline, unused)) int
+mamuto_priv_fail(const mamuto_item_t *it, int code, const char *text)
+{
+    it->chunk->fail(it->chunk, it->i, code, text);
+    return 0;
+}
+
+/* Inside MAMUTO_FUNCTION (item form). T is a C type: double, double[3], int32_t[2][3]. */
+#define MAMUTO_IN(T, k) (*(const __typeof__(T) *)mamuto_priv_in(mamuto_it, (k), sizeof(T))) /* fixed-size input k */
+#define MAMUTO_OUT(T)                                                                                                  \
+    (*(__typeof__(T) *)(void *)(mamuto_it->out + mamuto_priv_offset(mamuto_it->layout_out, mamuto_it->i, sizeof(T),    \
+                                                                    mamuto_it->out_stride))) /* fixed-size output */
+#define MAMUTO_ARRAY(T, k)                                                                                             \
+    ((const T *)(const void *)(mamuto_it->in[k].data + (ptrdiff_t)mamuto_it->i * mamuto_it->in[k].stride)) /* dims */
+#define MAMUTO_OUT_ARRAY(T) ((T *)(void *)(mamuto_it->out + (ptrdiff_t)mamuto_it->i * mamuto_it->out_stride))
+#define MAMUTO_LEN(k) (mamuto_it->in[k].len)               /* elements of this item's input k */
+#define MAMUTO_DIM(j) (mamuto_it->dims[j])                 /* value of the j-th named dim */
+#define MAMUTO_INDEX (mamuto_it->first + (uint64_t)mamuto_it->i) /* uint64_t: the global item index */
+/* This item failed: returns from the function. code: not 0; text: one sentence, at most 200 bytes are copied. */
+#define MAMUTO_FAIL(code, text) return mamuto_priv_fail(mamuto_it, (code), (text))
+
+/* Inside MAMUTO_KERNEL (chunk form): MAMUTO_COUNT items at once. MAMUTO_DIM is MAMUTO_KERNEL_DIM there. */
+#define MAMUTO_COUNT (mamuto_ck->count)
+#define MAMUTO_FIRST (mamuto_ck->first)             /* uint64_t: global index of the chunk's first item */
+#define MAMUTO_KERNEL_DIM(j) (mamuto_ck->dims[j])
+#define MAMUTO_KERNEL_LEN(k) (mamuto_ck->in[k].len) /* elements of an item's input k */
+/* Input k as a plain array of MAMUTO_COUNT items of type T. What is strided or broadcast is packed, only when asked. */
+#define MAMUTO_PACKED(T, k)                                                                                            \
+    ((const __typeof__(T) *)(mamuto_ck->in[k].stride == (ptrdiff_t)mamuto_ck->in[k].size                               \
+                                 ? (const void *)mamuto_ck->in[k].data                                                 \
+                                 : mamuto_ck->pack(mamuto_ck, (k))))
+#define MAMUTO_PACKED_OUT(T) ((__typeof__(T) *)(void *)mamuto_ck->out)
+/* Pointer to the one value of a broadcast input; NULL where input k is scattered. */
+#define MAMUTO_ONE(T, k) ((const __typeof__(T) *)(mamuto_ck->in[k].stride ? NULL : (const void *)mamuto_ck->in[k].data))
+#define MAMUTO_FAIL_AT(i, code, text) (mamuto_ck->fail(mamuto_ck, (i), (code), (text)))
+
+#if defined __clang__ /* clang's counterpart warns wherever it cannot vectorise; it checks for overlap at run time */
+#define MAMUTO_PRIV_IVDEP
+#else
+#define MAMUTO_PRIV_IVDEP _Pragma("GCC ivdep") /* a result may not overlap an argument (rule 2) */
+#endif
+
+#define MAMUTO_PRIV_DESCRIBE(name_, form_, run_, ...)                                                                  \
+    static const char *const mamuto_text_##name_[2] = { __VA_ARGS__ };                                                 \
+    static const mamuto_descriptor_t mamuto_descriptor_##name_ = {                                                     \
+        (uint32_t)sizeof(mamuto_descriptor_t), __LINE__, #name_, __FILE__, mamuto_text_##name_, form_, run_            \
+    };                                                                                                                 \
+    __attribute__((section("mamuto_functions"), used, retain)) static const mamuto_descriptor_t *const                 \
+        mamuto_entry_##name_ = &mamuto_descriptor_##name_;
+
+#define MAMUTO_PRIV_LOOP(name_, l0_, l1_, rest_, out_)                                                                 \
+    do {                                                                                                               \
+        mamuto_item_t it = { mamuto_ck, c.in, c.dims, c.out, c.out_stride, c.first, 0, l0_, l1_, rest_, out_ };        \
+        MAMUTO_PRIV_IVDEP                                                                                              \
+        for (size_t i = 0; i < c.count; i++) {                                                                         \
+            it.i = i;                                                                                                  \
+            int code = mamuto_item_##name_(&it);                                                                       \
+            if (code)                                                                                                  \
+                mamuto_ck->fail(mamuto_ck, i, code, NULL);                                                             \
+        }                                                                                                              \
+    } while (0)
+
+/* MAMUTO_FUNCTION(name, "signature"[, "description"]) { … return 0; }: the item form. The body computes one item;
+ * returning anything but 0 means that this item failed, with that code. */
+#define MAMUTO_FUNCTION(name_, ...)                                                                                    \
+    static inline __attribute__((always_inline)) int mamuto_item_##name_(const mamuto_item_t *);                       \
+    static int mamuto_run_##name_(mamuto_chunk_t *mamuto_ck)                                                           \
+    {                                                                                                                  \
+        const mamuto_chunk_t c = *mamuto_ck;                                                                           \
+        switch (mamuto_priv_layouts(mamuto_ck)) {                                                                      \
+        case 0:                                                                                                        \
+            MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_STRIDED,                 \
+                             MAMUTO_LAYOUT_PACKED);                                                                    \
+            break;                                                                                                     \
+        case 1:                                                                                                        \
+            MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_ONE, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_STRIDED,                    \
+                             MAMUTO_LAYOUT_PACKED);                                                                    \
+            break;                                                                                                     \
+        case 2:                                                                                                        \
+            MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_ONE, MAMUTO_LAYOUT_STRIDED,                    \
+                             MAMUTO_LAYOUT_PACKED);                                                                    \
+            break;                                                                                                     \
+        default:                                                                                                       \
+            MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_STRIDED, MAMUTO_LAYOUT_STRIDED, MAMUTO_LAYOUT_STRIDED,               \
+                             MAMUTO_LAYOUT_STRIDED);                                                                   \
+        }                                                                                                              \
+        return 0;                                                                                                      \
+    }                                                                                                                  \
+    MAMUTO_PRIV_DESCRIBE(name_, MAMUTO_FORM_ITEM, mamuto_run_##name_, __VA_ARGS__)                                     \
+    static inline __attribute__((always_inline)) int mamuto_item_##name_(                                              \
+        const mamuto_item_t *mamuto_it __attribute__((unused)))
+
+/* MAMUTO_KERNEL(name, "signature"[, "description"]) { … return 0; }: the chunk form, for an author's own loop, BLAS or
+ * SIMD. Returning anything but 0 means that every item of the chunk failed, with that code. */
+#define MAMUTO_KERNEL(name_, ...)                                                                                      \
+    static int mamuto_run_##name_(mamuto_chunk_t *);                                                                   \
+    MAMUTO_PRIV_DESCRIBE(name_, MAMUTO_FORM_CHUNK, mamuto_run_##name_, __VA_ARGS__)                                    \
+    static int mamuto_run_##name_(mamuto_chunk_t *mamuto_ck __attribute__((unused)))
+
+/* 0: inputs 0 and 1 packed; 1: input 0 one value; 2: input 1 one value; 3: anything else. */
+static inline __attribute__((unused)) int mamuto_priv_layouts(const mamuto_chunk_t *c)
+{
+    int layouts = 0;
+    if (c->out_stride != (ptrdiff_t)c->out_size)
+        return 3;
+    for (int k = 0; k < 2; k++) {
+        if (c->in[k].stride == 0 && c->in[k].size)
+            layouts |= 1 << k;
+        else if (c->in[k].stride != (ptrdiff_t)c->in[k].size)
+            return 3;
+    }
+    return layouts;
+}
+
+#ifndef MAMUTO_NO_MODULE /* the library's own sources have no functions to offer */
+extern const mamuto_descriptor_t *const __start_mamuto_functions[] __attribute__((weak, visibility("hidden")));
+extern const mamuto_descriptor_t *const __stop_mamuto_functions[] __attribute__((weak, visibility("hidden")));
+extern const mamuto_module_t mamuto_module __attribute__((weak, visibility("default")));
+__attribute__((used)) const mamuto_module_t mamuto_module = {
+    MAMUTO_ABI, (uint32_t)sizeof(mamuto_descriptor_t), __start_mamuto_functions, __stop_mamuto_functions
+};
+#endif
+
+/* ---------------------------------------------------------------------------------------------------------------
+ * The program side
+ * ------------------------------------------------------------------------------------------------------------- */
+
+#ifndef MAMUTO_API
+#define MAMUTO_API __attribute__((visibility("default")))
+#endif
+
+/* Error codes: name, number, meaning. Every call returns 0 or one of these. */
+#define MAMUTO_ERRORS(X)                                                                                               \
+    X(EINVAL, -5001, "invalid argument, or a call that is not allowed here")                                           \
+    X(EMODULE, -5002, "the module cannot be loaded")                                                                   \
+    X(ECOMPILE, -5003, "the module does not compile")                                                                  \
+    X(EFUNCTION, -5004, "no such function")                                                                            \
+    X(ESIGNATURE, -5005, "the signature is wrong, or of a kind that cannot be mapped")                                 \
+    X(EARGS, -5006, "wrong number or kind of arguments")                                                               \
+    X(ELENGTH, -5007, "arguments of unequal length")                                                                   \
+    X(EALIGN, -5008, "an array is not aligned for its elements")                                                       \
+    X(EOVERLAP, -5009, "the result overlaps an argument")                                                              \
+    X(ENOMEM, -5010, "not enough memory")                                                                              \
+    X(ECONFIG, -5011, "the config is wrong")                                                                           \
+    X(EHOST, -5012, "a host failed")                                                                                   \
+    X(ENOHOST, -5013, "no host is left")                                                                               \
+    X(EITEM, -5014, "an item failed")                                                                                  \
+    X(ECRASH, -5015, "an item's worker died")                                                                          \
+    X(ETIMEOUT, -5016, "an item took too long")                                                                        \
+    X(ECANCELED, -5017, "cancelled")                                                                                   \
+    X(EEMPTY, -5018, "nothing to reduce")                                                                              \
+    X(ENESTED, -5019, "a mapper cannot be opened inside a worker")                                                     \
+    X(ESIZE, -5020, "a size is too large")                                                                             \
+    X(EPROTOCOL, -5021, "a process of the mapper broke the protocol")                                                  \
+    X(EVERSION, -5022, "library and helper program are of different builds")                                           \
+    X(ESYSTEM, -5023, "a system call failed")
+
+#define MAMUTO_PRIV_ENUM(name_, number_, text_) MAMUTO_##name_ = number_,
+enum { MAMUTO_ERRORS(MAMUTO_PRIV_ENUM) MAMUTO_OK = 0 };
+#undef MAMUTO_PRIV_ENUM
+
+#define MAMUTO_NO_ITEM UINT64_MAX
+
+/* An error: code, and a whole sentence that says what, where, and what would be right. A struct that is handed to a
+ * call should be zeroed ({ 0 }): the first error wins, a filled one is left as it is. NULL where err is expected: not
+ * wanted. */
+typedef struct {
+    int code;      /* MAMUTO_E*, 0: none */
+    int item_code; /* what the function returned, for MAMUTO_EITEM */
+    int signal;    /* what killed the worker, for MAMUTO_ECRASH and MAMUTO_ETIMEOUT */
+    int worker;    /* number of the worker, -1: none */
+    int line;      /* of the config or source, 0: none */
+    uint64_t item; /* MAMUTO_NO_ITEM: none */
+    char host[64], file[256], text[512];
+} mamuto_error_t;
+
+typedef struct mamuto mamuto_t;         /* a mapper: workers, modules, memory */
+typedef struct mamuto_map_s mamuto_map_t; /* one map in flight */
+struct uv_loop_s;                       /* uv_loop_t of libuv's uv.h */
+
+/* One argument of a call; made by the functions below. */
+typedef struct {
+    int kind; /* MAMUTO_ARG_*; 0 ends the list */
+    const void *data;
+    size_t count;     /* items */
+    ptrdiff_t stride; /* bytes; 0: packed */
+    uintptr_t reserved[4];
+} mamuto_arg_t;
+
+enum { MAMUTO_ARG_NONE, MAMUTO_ARG_SCATTER, MAMUTO_ARG_BROADCAST };
+
+/* An array of count items, one for each call of the function: item i is the i-th. Packed, in C order. */
+static inline mamuto_arg_t mamuto_scatter(const void *data, size_t count)
+{
+    mamuto_arg_t arg;
+    memset(&arg, 0, sizeof arg);
+    arg.kind = MAMUTO_ARG_SCATTER;
+    arg.data = data;
+    arg.count = count;
+    return arg;
+}
+
+/* One value that every item gets; its size is the signature's. */
+static inline mamuto_arg_t mamuto_broadcast(const void *value)
+{
+    mamuto_arg_t arg;
+    memset(&arg, 0, sizeof arg);
+    arg.kind = MAMUTO_ARG_BROADCAST;
+    arg.data = value;
+    return arg;
+}
+
+enum { MAMUTO_ON_ERROR_FAIL = 0, MAMUTO_ON_ERROR_SKIP = 1 };
+
+/* A call of mamuto_map. Zero what you do not need. */
+typedef struct {
+    const char *function;               /* "module.name"; "name" alone where one module has it */
+    mamuto_arg_t args[MAMUTO_MAX_ARGS]; /* as many as the signature has inputs */
+    size_t count;                       /* items; needed only if nothing is scattered, else 0 or the same number */
+    size_t dims[MAMUTO_MAX_DIMS];       /* the signature's named dims, in order of first appearance */
+    void *result;                       /* count items of the signature's output, packed */
+    int item_timeout_ms;                /* 0: none; an item that takes longer fails with MAMUTO_ETIMEOUT */
+    int retries;                        /* how often an item that failed is tried again */
+    int on_error;                       /* MAMUTO_ON_ERROR_FAIL: end at the first failed item; _SKIP: run all others */
+    int help;                           /* 1: the calling thread works too (in _wait; elsewhere it is ignored) */
+    void *data;                         /* yours: mamuto_map_data() */
+    void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
+    void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err); /* up to 1,000 a map, before on_done */
+    uintptr_t reserved[16];
+} mamuto_call_t;
+
+/* What mamuto_open is given. NULL instead: this machine, all cores, no modules. */
+typedef struct {
+    const char *config;         /* path of a JSON config; NULL: $MAMUTO_CONFIG, else this machine with all cores */
+    const char *config_text;    /* the config itself */
+    const char *const *modules; /* paths of .c and .so files, ended by NULL */
+    struct uv_loop_s *loop;     /* yours; NULL: the mapper has one of its own, for the _wait forms */
+    void *data;                 /* yours: mamuto_data() */
+    void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
+    uintptr_t reserved[16];
+} mamuto_options_t;
+
+/* What is known of a function. The strings live as long as the mapper. */
+typedef struct {
+    const char *name, *module, *signature, *doc; /* doc: the description, or NULL */
+    size_t n_in, n_dims;
+    const char *dims[MAMUTO_MAX_DIMS];
+    int form; /* MAMUTO_FORM_* */
+} mamuto_function_t;
+
+/* Opens a mapper: reads the config, starts the workers, builds and loads the modules.
+ *   m        out: the mapper; to be closed by mamuto_close, also when on_open reports an error
+ *   options  borrowed for the call; NULL: defaults
+ * Returns at once; on_open(m, 0 or a code, err) comes from the loop. A mapper that is closed before it is open gets
+ * on_open once, with MAMUTO_ECANCELED, then on_close.
+ * Errors: EINVAL (both config and config_text), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
+ * ESIGNATURE, EHOST (the helper program is not found or dies), EVERSION. */
+MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
+/* The same, and returns when the mapper is open. On failure there is nothing to close. */
+MAMUTO_API int mamuto_open_wait(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
+
+/* Ends the maps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc and
+ * mamuto_attach, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
+MAMUTO_API int mamuto_close(mamuto_t *m, void (*on_close)(void *data));
+MAMUTO_API int mamuto_close_wait(mamuto_t *m);
+
+/* Builds (a .c) and loads a module, as options.modules does. Module names are file stems, and each is there once.
+ * Errors: EMODULE (missing, truncated, of another architecture or ABI, no functions, name taken), ECOMPILE (with the
+ * compiler's own message), ESIGNATURE (with the column), ECRASH (the module's constructor died). */
+MAMUTO_API int mamuto_load(mamuto_t *m, const char *path, void (*on_loaded)(mamuto_t *m, int status, const mamuto_error_t *err),
+                           mamuto_error_t *err);
+MAMUTO_API int mamuto_load_wait(mamuto_t *m, const char *path, mamuto_error_t *err);
+
+/* Looks a function up. Errors: EFUNCTION, with the nearest name there is. */
+MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamuto_error_t *err);
+
+/* Maps a function over its scattered arguments. Same result as this loop:
+ *   for (i = 0; i < n; i++) result[i] = function(args[0][i], args[1][i], …);     (a broadcast argument: args[k][0])
+ *   call  borrowed for the call; its arrays until on_done
+ *   map   out: the handle, valid until on_done returns; may be NULL
+ * Does not block. on_done(map, status, err) comes from the loop, exactly once.
+ * Errors, before anything runs: EFUNCTION, ESIGNATURE, EARGS (number, kind, NULL), ELENGTH, EALIGN, EOVERLAP, ESIZE,
+ * EINVAL (closed mapper, a value out of range), ENOMEM. By on_done: EITEM, ECRASH, ETIMEOUT (the first failed item),
+ * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable). */
+MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
+MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
+
+/* Ends a map early: on_done comes with MAMUTO_ECANCELED, unless it had ended before. */
+MAMUTO_API int mamuto_cancel(mamuto_map_t *map);
+
+/* count * size bytes on a 64-byte boundary, zeroed, that the workers use in place: no copy of arguments or results.
+ * Takes time in proportion to the bytes when memory is new (about 0.7 s a GB), none when it is reused.
+ * NULL on failure. Errors: ESIZE (overflow, or above RLIMIT_FSIZE), ENOMEM (with what there is). */
+MAMUTO_API void *mamuto_alloc(mamuto_t *m, size_t count, size_t size, mamuto_error_t *err);
+/* Gives it back; not while a map uses it. p may be NULL. Errors: EINVAL, p is not of this mapper, or is in use. */
+MAMUTO_API int mamuto_free(mamuto_t *m, void *p);
+/* Maps bytes of a file, read-only, from offset (a multiple of the page size), for this program and the workers: an
+ * argument in place. The fd may be closed afterwards. Undone by mamuto_free. Errors: EINVAL (offset, bytes beyond the
+ * file's end), ENOMEM, ESYSTEM. */
+MAMUTO_API int mamuto_attach(mamuto_t *m, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
+
+MAMUTO_API void *mamuto_data(const mamuto_t *m);
+MAMUTO_API void *mamuto_map_data(const mamuto_map_t *map);
+MAMUTO_API const char *mamuto_strerror(int code); /* a static text, "unknown error" for others */
+MAMUTO_API const char *mamuto_version(void);
+
+/* Serves the workers of a program whose functions are in the program itself: the process that forks them is the
+ * program, started again. The first line of main(): it returns only in the program proper. */
+MAMUTO_API void mamuto_main_with(const mamuto_module_t *module, int argc, char **argv);
+#ifndef MAMUTO_NO_MODULE
+static inline __attribute__((unused)) void mamuto_main(int argc, char **argv) { mamuto_main_with(&mamuto_module, argc, argv); }
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

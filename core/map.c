@@ -1,0 +1,277 @@
+/* Maps in flight: from the call to on_done.
+ *
+ *   checked ── node has room ──► RUNNING ── on_ran ──► on_done
+ *      ├────── no room ────────► QUEUED ── a map ends ──► RUNNING
+ *      └────── no items, node gone, cancelled while queued ──► ENDED ── next turn of the loop ──► on_done
+ *
+ * on_done never comes from inside the call that began the map. A handle is freed when its on_done has returned.
+ * Called on the loop's thread.
+ */
+#include "core/alloc.h"
+#include "core/error.h"
+#include "core/mapper.h"
+
+static void append(struct mm_map_list *list, struct mamuto_map_s *map)
+{
+    map->next = NULL;
+    map->previous = list->last;
+    if (list->last)
+        list->last->next = map;
+    else
+        list->first = map;
+    list->last = map;
+}
+
+static void take_out(struct mm_map_list *list, struct mamuto_map_s *map)
+{
+    if (map->previous)
+        map->previous->next = map->next;
+    else
+        list->first = map->next;
+    if (map->next)
+        map->next->previous = map->previous;
+    else
+        list->last = map->previous;
+}
+
+static struct mamuto_map_s *new_map(mamuto_t *m)
+{
+    struct mamuto_map_s *map = m->spare;
+    m->spare = NULL;
+    return map ? map : mm_alloc(sizeof *map);
+}
+
+static void free_map(mamuto_t *m, struct mamuto_map_s *map)
+{
+    if (m->spare)
+        mm_free(map);
+    else
+        m->spare = map;
+}
+
+/* The last word on a map that is in no list any more. */
+static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *err)
+{
+    mamuto_t *m = map->mapper;
+    m->depth++;
+    if (map->waited) {
+        map->waited->over = true;
+        map->waited->status = status;
+        if (status)
+            mm_error_copy(map->waited->err, err);
+    }
+    if (map->on_done)
+        map->on_done(map, status, status ? err : NULL);
+    m->depth--;
+    free_map(m, map);
+    mm_mapper_release(m);
+}
+
+/* To be told on the loop's next turn. */
+static void end_later(struct mamuto_map_s *map)
+{
+    map->state = MM_MAP_ENDED;
+    append(&map->mapper->ended, map);
+    mm_mapper_kick(map->mapper);
+}
+
+static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
+{
+    mamuto_t *m = map->mapper;
+    int code = m->queued.first ? MM_NODE_FULL : m->ops->run(m->node, &map->run, err);
+    if (code < 0)
+        return code;
+    map->state = code == MM_NODE_FULL ? MM_MAP_QUEUED : MM_MAP_RUNNING;
+    append(code == MM_NODE_FULL ? &m->queued : &m->running, map);
+    return 0;
+}
+
+static int check_state(const mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
+{
+    if (!call)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: the call is NULL");
+    if (m->state == MM_OPEN)
+        return 0;
+    static const char *const why[] = { "is not open yet: wait for on_open", "", "could not be opened: close it",
+                                       "is being closed" };
+    return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: the mapper %s", why[m->state]);
+}
+
+static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, bool wait, mamuto_error_t *err)
+{
+    const struct mm_function *function = mm_mapper_find(m, call->function, err);
+    if (!function)
+        return MAMUTO_EFUNCTION;
+    int code = mm_args_check(function, call, &map->run, err);
+    map->run.wait = wait;
+    map->run.help = wait && call->help;
+    if (!code && map->run.help && map->run.n && m->ops->prepare_help)
+        code = m->ops->prepare_help(m->node, function->module, err);
+    map->mapper = m;
+    map->data = call->data;
+    map->on_done = call->on_done;
+    map->on_item_error = call->on_item_error;
+    map->canceled = false;
+    return code;
+}
+
+static int submit(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **handle, struct mm_waited *waited,
+                  mamuto_error_t *err)
+{
+    int code = check_state(m, call, err);
+    if (code)
+        return code;
+    struct mamuto_map_s *map = new_map(m);
+    if (!map)
+        return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_map: no memory for a map of %s", call->function);
+    map->run.n_in = 0;
+    code = fill(map, m, call, waited != NULL, err);
+    map->waited = waited;
+    if (!code && map->run.n)
+        code = begin(map, err);
+    if (code) {
+        free_map(m, map);
+        return code;
+    }
+    mm_mapper_hold(m);
+    if (!map->run.n)
+        end_later(map);
+    if (handle)
+        *handle = map;
+    return 0;
+}
+
+int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err)
+{
+    return submit(m, call, map, NULL, err);
+}
+
+int mamuto_cancel(mamuto_map_t *map)
+{
+    map->canceled = true;
+    switch (map->state) {
+    case MM_MAP_RUNNING:
+        map->mapper->ops->cancel(map->mapper->node, &map->run);
+        break;
+    case MM_MAP_QUEUED:
+        take_out(&map->mapper->queued, map);
+        end_later(map);
+        break;
+    case MM_MAP_ENDED:
+        break;
+    }
+    return 0;
+}
+
+int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
+{
+    mamuto_map_t *map = NULL;
+    struct mm_waited waited = { .err = err };
+    int code = mm_mapper_may_wait(m, "mamuto_map_wait", err);
+    if (!code)
+        code = submit(m, call, &map, &waited, err);
+    if (code)
+        return code;
+    if (map->state == MM_MAP_RUNNING && m->ops->assist) /* works or spins, where that pays */
+        m->ops->assist(m->node, &map->run);
+    while (!waited.over)
+        uv_run(&m->own_loop, UV_RUN_ONCE);
+    return waited.status;
+}
+
+static bool list_uses(const struct mm_map_list *list, const char *p, uint64_t bytes)
+{
+    for (const struct mamuto_map_s *map = list->first; map; map = map->next) {
+        const char *result = map->run.result;
+        bool uses = result >= p && result < p + bytes;
+        for (int k = 0; k < map->run.n_in; k++) {
+            const char *data = map->run.in[k].data;
+            uses |= data >= p && data < p + bytes;
+        }
+        if (uses)
+            return true;
+    }
+    return false;
+}
+
+bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes)
+{
+    return list_uses(&m->running, p, bytes) || list_uses(&m->queued, p, bytes);
+}
+
+void *mamuto_map_data(const mamuto_map_t *map) { return map->data; }
+
+static struct mamuto_map_s *map_of(struct mm_run *run) { return (struct mamuto_map_s *)(void *)run; }
+
+void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+{
+    mamuto_t *m = owner;
+    struct mamuto_map_s *map = map_of(run);
+    m->depth++;
+    if (map->on_item_error)
+        map->on_item_error(map, err);
+    m->depth--;
+}
+
+/* There is room on the node again. */
+static void begin_queued(mamuto_t *m)
+{
+    while (m->queued.first && m->state != MM_CLOSING) {
+        struct mamuto_map_s *map = m->queued.first;
+        mamuto_error_t err = { 0 };
+        int code = m->ops->run(m->node, &map->run, &err);
+        if (code == MM_NODE_FULL)
+            return;
+        take_out(&m->queued, map);
+        map->state = MM_MAP_RUNNING;
+        if (code)
+            deliver(map, code, &err);
+        else
+            append(&m->running, map);
+    }
+}
+
+void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err)
+{
+    mamuto_t *m = owner;
+    struct mamuto_map_s *map = map_of(run);
+    (void)failed;
+    take_out(&m->running, map);
+    deliver(map, status, err);
+    if (m->queued.first)
+        begin_queued(m);
+}
+
+static void deliver_canceled(struct mamuto_map_s *map)
+{
+    mamuto_error_t err = { 0 };
+    int code = mm_error_set(&err, MAMUTO_ECANCELED, "the map was cancelled");
+    deliver(map, code, &err);
+}
+
+void mm_map_deliver_ended(mamuto_t *m)
+{
+    struct mamuto_map_s *last = m->ended.last, *map;
+    while (last && (map = m->ended.first) != NULL) {
+        take_out(&m->ended, map);
+        if (map->canceled)
+            deliver_canceled(map);
+        else
+            deliver(map, 0, NULL);
+        if (map == last)
+            return; /* what ended meanwhile waits for another turn */
+    }
+}
+
+void mm_map_cancel_all(mamuto_t *m)
+{
+    struct mm_map_list *lists[] = { &m->ended, &m->running, &m->queued };
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        while (lists[i]->first) {
+            struct mamuto_map_s *map = lists[i]->first;
+            take_out(lists[i], map);
+            deliver_canceled(map);
+        }
+    mm_free(m->spare);
+    m->spare = NULL;
+}

@@ -1,0 +1,104 @@
+/* The mapper's own structure, shared by the files that implement the public calls. */
+#ifndef MM_CORE_MAPPER_H
+#define MM_CORE_MAPPER_H
+
+#include "core/module.h"
+#include "core/node.h"
+
+enum { MM_MOST_MODULES = 256 };
+
+/* What a _wait form waits for. */
+struct mm_waited {
+    bool over;
+    int status;
+    mamuto_error_t *err; /* the caller's, may be NULL */
+};
+
+/* A module that was asked for. */
+struct mm_mapper_module {
+    char name[MM_MAX_MODULE_NAME + 1];
+    char *path;
+    bool loaded, initial; /* initial: of mamuto_open */
+    bool pending;         /* on_loaded is owed */
+    struct mm_function **functions;
+    size_t n_functions, room;
+    mamuto_error_t error; /* met while it is described */
+    void (*on_loaded)(mamuto_t *m, int status, const mamuto_error_t *err);
+    struct mm_waited *waited;
+};
+
+enum mm_map_state { MM_MAP_QUEUED, MM_MAP_RUNNING, MM_MAP_ENDED };
+
+/* One map in flight: its handle. */
+struct mamuto_map_s {
+    struct mm_run run; /* first: a run's map is found by its address */
+    mamuto_t *mapper;
+    enum mm_map_state state;
+    struct mamuto_map_s *next, *previous; /* in its list */
+    void *data;
+    void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
+    void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
+    bool canceled; /* while queued */
+    struct mm_waited *waited;
+};
+
+struct mm_map_list {
+    struct mamuto_map_s *first, *last;
+};
+
+enum mm_mapper_state { MM_OPENING, MM_OPEN, MM_FAILED, MM_CLOSING };
+
+struct mamuto {
+    enum mm_mapper_state state;
+    uv_loop_t *loop, own_loop;
+    bool owns_loop;
+    struct mm_config config;
+    void *data;
+    void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
+    void (*on_close)(void *data);
+    bool open_owed; /* on_open has not come yet */
+    mamuto_error_t open_error;
+    const struct mm_node_ops *ops;
+    struct mm_node *node;
+    bool node_up, node_closing, gone;
+    struct mm_mapper_module *modules[MM_MOST_MODULES];
+    uint32_t n_modules, n_loading; /* loading: initial ones that are not there yet */
+    const struct mm_function *last_function;
+    char last_name[MM_MAX_MODULE_NAME * 2 + 2];
+    struct mm_map_list queued, running, ended;
+    struct mamuto_map_s *spare; /* the last one freed: the next one made */
+    uv_async_t kick;
+    int depth; /* callbacks of this mapper on the stack */
+    int busy;  /* what keeps the loop alive */
+};
+
+/* mapper.c */
+void mm_mapper_kick(mamuto_t *m);          /* on the loop's next turn: ended maps, a close that was asked for */
+void mm_mapper_hold(mamuto_t *m);          /* one more thing in flight */
+void mm_mapper_release(mamuto_t *m);
+int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err);
+void mm_mapper_look(mamuto_t *m);          /* is the opening over? */
+
+/* modules.c */
+int mm_mapper_load(mamuto_t *m, const char *path, bool initial, struct mm_mapper_module **module, mamuto_error_t *err);
+int mm_mapper_load_program(mamuto_t *m, mamuto_error_t *err); /* its own functions, if it has any */
+void mm_mapper_on_function(void *owner, uint32_t module, const char *name, const char *signature, const char *doc,
+                           int form, int line);
+void mm_mapper_on_loaded(void *owner, uint32_t module, int status, const mamuto_error_t *err);
+void mm_mapper_cancel_loads(mamuto_t *m);
+void mm_mapper_free_modules(mamuto_t *m);
+/* By its full or its plain name; NULL with EFUNCTION. */
+const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
+
+/* map.c */
+void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
+void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err);
+bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */
+void mm_map_deliver_ended(mamuto_t *m);
+void mm_map_cancel_all(mamuto_t *m); /* the node is gone: on_done with ECANCELED for all */
+
+/* args.c: a call against its function's signature, before anything runs. Fills run; touches nothing on failure but run. */
+int mm_args_check(const struct mm_function *function, const mamuto_call_t *call, struct mm_run *run,
+                  mamuto_error_t *err);
+
+#endif

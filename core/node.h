@@ -1,0 +1,82 @@
+/* What core/ knows of a host: a node, behind one table of operations. shm/ implements it for this machine; a node for
+ * other hosts implements the same contract, and the same tests run on each kind.
+ *
+ * A map is the items [0, n). A node is given a range of them (run), settles every item of it exactly once, as a value in
+ * the result array or as a failure, and then says so (on_ran). Ranges that a node has not begun can be taken back
+ * (give_back) for another node.
+ *
+ * THREADS AND RE-ENTRY. All operations are called on the loop's thread. None calls an event back before it returns. Events
+ * come from the loop. In an event any operation may be called but close of the node that reports it, which is legal from
+ * the loop at any other time.
+ * MEMORY. A run, and all that it points to, is the caller's and stays until on_ran. Argument arrays are read, and the
+ * result is written, only between run and on_ran: when on_ran comes, no process and no socket touches them any more.
+ * FAILURE. An operation that returns non-zero did nothing. After on_lost the node is of no use: every run that it had has
+ * been reported by on_ran before, with a code. It is closed like any other.
+ */
+#ifndef MM_CORE_NODE_H
+#define MM_CORE_NODE_H
+
+#include "core/config.h"
+#include "core/run.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct mm_node;
+
+struct mm_node_events {
+    /* The node is up (0), or has failed to come up. Once, after open. */
+    void (*on_up)(void *owner, int status, const mamuto_error_t *err);
+    /* A function of a module that is being loaded; index counts from 0. Strings are borrowed. */
+    void (*on_function)(void *owner, uint32_t module, const char *name, const char *signature, const char *doc, int form,
+                        int line);
+    /* The module is loaded, or is not. Once a load. */
+    void (*on_loaded)(void *owner, uint32_t module, int status, const mamuto_error_t *err);
+    /* An item has failed: all of them before on_ran, at most 1,000 a run, in order of items. */
+    void (*on_item_error)(void *owner, struct mm_run *run, const mamuto_error_t *err);
+    /* All items of the run are settled, or it has ended early with a code. failed: items that failed. Once a run. */
+    void (*on_ran)(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
+    /* The node is gone. */
+    void (*on_lost)(void *owner, const mamuto_error_t *err);
+    /* Nothing of the node is left: process, socket, memory, handle. Once, after close. */
+    void (*on_closed)(void *owner);
+};
+
+struct mm_node_ops {
+    const char *kind;
+    /* Begins to bring a node up; config is borrowed until on_closed. ENOMEM, ESYSTEM, EHOST. Where *node is set in spite of
+     * a failure, it is to be closed. */
+    int (*open)(struct mm_node **node, const struct mm_config *config, uv_loop_t *loop,
+                const struct mm_node_events *events, void *owner, mamuto_error_t *err);
+    /* Ends all runs with ECANCELED (on_ran is not called any more), takes everything down. */
+    void (*close)(struct mm_node *node);
+    /* Makes a module known under a number. path: a .c or .so file; "": the program's own functions. config: compiler. */
+    int (*load)(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+                mamuto_error_t *err);
+    /* Begins to run. MM_NODE_FULL: no room for another run now; there is after one of its on_ran. EHOST: it is gone. */
+    int (*run)(struct mm_node *node, struct mm_run *run, mamuto_error_t *err);
+    /* Ends a run early: on_ran comes with ECANCELED, unless it has ended before. */
+    void (*cancel)(struct mm_node *node, struct mm_run *run);
+    /* Takes back up to `want` items that the node has not begun: a contiguous range, from *first on. Returns how many,
+     * 0: none. The node settles them no more. NULL: nothing can be taken back from nodes of this kind. */
+    uint64_t (*give_back)(struct mm_node *node, struct mm_run *run, uint64_t want, uint64_t *first);
+    /* For a caller that waits: works on the run (run->help), or spins for it while that pays, then looks whether it has
+     * ended: on_ran may come from inside. NULL: the node has nothing of the kind. */
+    void (*assist)(struct mm_node *node, struct mm_run *run);
+    /* Before the first run with help: the functions of a module in this process. NULL: no help here. */
+    int (*prepare_help)(struct mm_node *node, uint32_t module, mamuto_error_t *err);
+    /* Arrays in place. NULL: this node's host has no memory in common with the program. */
+    void *(*alloc)(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+    void (*free)(struct mm_node *node, void *p); /* an array or file of this node, in use by no run */
+    /* Bytes of the array or file that begins at p; 0: it is none of this node's. */
+    uint64_t (*array_bytes)(const struct mm_node *node, const void *p);
+    int (*attach)(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
+    /* Workers that the node has; 0 before on_up. */
+    int (*workers)(const struct mm_node *node);
+};
+
+extern const struct mm_node_ops mm_node_shm;
+/* The kinds of node there are, ended by NULL. */
+extern const struct mm_node_ops *const mm_node_kinds[];
+
+#endif

@@ -1,0 +1,119 @@
+/* A caller that waits for a map: it works on it (help), and spins for the end while that pays.
+ *
+ * Spinning pays below about 20 µs: a sleeping caller costs 5 to 50 µs of wake-up. Above, the caller's core is better left
+ * to a worker. A spin lasts at most twice the estimate, 5 µs where there is none. One that times out, or in which the
+ * clock jumps (the caller was preempted), turns spinning off for 64 waits, and for twice as many the next time.
+ * Spinning callers of all mappers of the process are counted: no more than there are cores, less one.
+ */
+#include "core/alloc.h"
+#include "shm/clock.h"
+#include "shm/jobs.h"
+#include "shm/park.h"
+
+#include <unistd.h>
+
+static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 4, WAKE_ABOVE_US = 10, JUMP_US = 200;
+enum { OFF_WAITS = 64, OFF_MOST = 1 << 20 };
+
+static _Atomic int spinning_callers;
+
+int mm_jobs_prepare_help(struct mm_jobs *jobs, uint32_t module, mamuto_error_t *err)
+{
+    const char *path = jobs->pool->board->module_paths[module];
+    return jobs->loaded[module].functions ? 0 : mm_load_module(&jobs->loaded[module], path, jobs->own, err);
+}
+
+static void see_files(struct mm_jobs *jobs)
+{
+    for (unsigned i = 0; i < MM_MAX_ATTACHED; i++) {
+        jobs->view.attached[i].base = jobs->pool->attached[i].base;
+        jobs->view.attached[i].bytes = jobs->pool->attached[i].bytes;
+    }
+}
+
+static bool is_over(struct mm_board_map *map)
+{
+    return atomic_load_explicit(&map->n_done, memory_order_acquire) >= map->n_grains ||
+           atomic_load_explicit(&map->stop, memory_order_relaxed);
+}
+
+/* Wakes two workers once it is known that more than 10 µs of work is left. */
+static void share(struct mm_jobs *jobs, struct mm_board_map *map, bool *shared)
+{
+    struct mm_board *board = jobs->pool->board;
+    const struct mm_pace *pace = &jobs->caller.pace[(unsigned)(map - board->maps)];
+    uint32_t done = atomic_load_explicit(&map->n_done, memory_order_relaxed);
+    double left = (double)(map->n_grains - done) * (double)map->grain_items * pace->item_ticks / board->ticks_per_us;
+    if (*shared || pace->item_ticks <= 0 || left < WAKE_ABOVE_US)
+        return;
+    *shared = true;
+    mm_wake_lanes(board, board->n_workers, 2, jobs->caller.self, atomic_load(&board->caller_cpu));
+}
+
+static void help(struct mm_jobs *jobs, struct mm_job *job, struct mm_board_map *map)
+{
+    struct mm_board *board = jobs->pool->board;
+    struct mm_taken taken;
+    bool shared = false;
+    see_files(jobs);
+    if (!mm_runner_prepare(&jobs->caller, map, job->gen))
+        return;
+    share(jobs, map, &shared);
+    while (mm_claim_next(board, map, job->gen, jobs->caller.self, &jobs->caller.pace[mm_map_slot(job->gen)], &taken)) {
+        mm_runner_execute(&jobs->caller, &taken);
+        share(jobs, map, &shared);
+    }
+}
+
+static double spin_limit_us(const struct mm_board *board, const struct mm_board_map *map, bool helped)
+{
+    double us = map->item_ticks * (double)map->n / board->ticks_per_us / board->n_workers;
+    if (map->item_ticks <= 0)
+        return UNKNOWN_US;
+    if (!helped && us > MOST_US / 2)
+        return 0;
+    return 2 * us < LEAST_US ? LEAST_US : 2 * us < MOST_US ? 2 * us : MOST_US;
+}
+
+static void spin_failed(struct mm_jobs *jobs)
+{
+    jobs->spin_off_for = jobs->spin_off_for ? jobs->spin_off_for * 2 : OFF_WAITS;
+    if (jobs->spin_off_for > OFF_MOST)
+        jobs->spin_off_for = OFF_MOST;
+    jobs->spin_off = jobs->spin_off_for;
+}
+
+static void spin(struct mm_jobs *jobs, struct mm_board_map *map, double limit_us)
+{
+    double ticks_per_us = jobs->pool->board->ticks_per_us;
+    uint64_t limit = (uint64_t)(limit_us * ticks_per_us), jump = (uint64_t)(JUMP_US * ticks_per_us);
+    uint64_t start = mm_ticks(), last = start, now = start;
+    while (!is_over(map)) {
+        mm_relax();
+        now = mm_ticks();
+        if (now - start > limit || now - last > jump) {
+            if (map->item_ticks > 0)
+                spin_failed(jobs);
+            return;
+        }
+        last = now;
+    }
+    jobs->spin_off_for = 0;
+}
+
+void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job)
+{
+    struct mm_board *board = jobs->pool->board;
+    struct mm_board_map *map = &board->maps[mm_map_slot(job->gen)];
+    if (job->run->help)
+        help(jobs, job, map);
+    double limit_us = spin_limit_us(board, map, job->run->help);
+    if (jobs->spin_off)
+        jobs->spin_off--;
+    else if (limit_us > 0 && !is_over(map)) {
+        if (atomic_fetch_add(&spinning_callers, 1) < jobs->most_spinning_callers)
+            spin(jobs, map, limit_us);
+        atomic_fetch_sub(&spinning_callers, 1);
+    }
+    atomic_store_explicit(&board->caller_cpu, -1, memory_order_relaxed);
+}

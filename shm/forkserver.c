@@ -1,0 +1,403 @@
+/* The fork server. It is exec'd, so it starts clean: one thread, no inherited handles of the program's; it runs no module
+ * code, so nothing can damage it. It forks workers and the children that describe modules, reaps them, tells the master
+ * of each death, and re-forks a lane only when the master has swept (MM_MSG_RESPAWN).
+ *
+ *   start ── BOARD ARENA EVENT LIFE START ──► serving ── socket ends ──► leave: kills its process group
+ *
+ * Messages are read before children are reaped: a worker that asks to be forked anew (MM_EXIT_RENEW) does so because of
+ * a message that was sent before. Lifelines: the socket from the master; PR_SET_PDEATHSIG from here to every child; and
+ * the life pipe, whose write end only this process and its children hold, so that the master sees when all are gone.
+ */
+#include "shm/forkserver.h"
+
+#include "core/error.h"
+#include "core/program.h"
+#include "shm/clock.h"
+#include "shm/control.h"
+#include "shm/describe.h"
+#include "shm/watch.h"
+#include "shm/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { MAX_BUILDERS = 64 };
+
+struct server {
+    int control, signals, event, life, arena;
+    const mamuto_module_t *own;
+    struct mm_board *board;
+    struct mm_view view;
+    uint32_t n_workers;
+    bool pin, core_dumps;
+    pid_t pids[MM_MAX_LANES];
+    struct mm_watched watched[MM_MAX_LANES];
+    struct {
+        pid_t pid;
+        uint32_t module;
+    } builders[MAX_BUILDERS];
+    struct mm_message message; /* the one that is being read or sent */
+};
+
+static struct server server; /* one a process */
+
+_Noreturn static void leave(void)
+{
+    for (uint32_t i = 0; i < server.n_workers; i++)
+        if (server.pids[i] > 0)
+            kill(server.pids[i], SIGKILL);
+    while (waitpid(-1, NULL, WNOHANG) > 0)
+        ;
+    if (getpgrp() == getpid())
+        kill(0, SIGKILL); /* compilers, and what module code has started */
+    _exit(0);
+}
+
+static void send_message(void)
+{
+    if (mm_control_send(server.control, &server.message, -1) != 0)
+        leave();
+}
+
+static void tell(enum mm_message_type type, uint32_t id, int64_t a, int64_t b)
+{
+    server.message.type = type;
+    server.message.id = id;
+    server.message.a = a;
+    server.message.b = b;
+    server.message.text_bytes = 0;
+    send_message();
+}
+
+/* --- children ------------------------------------------------------------------------------------------------ */
+
+static void write_text(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    if (write(fd, text, strlen(text)) < 0)
+        errno = 0; /* only a preference */
+    close(fd);
+}
+
+static void pin_to(uint32_t index)
+{
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    size_t cpu = 0;
+    for (uint32_t seen = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed) && seen++ == index)
+            break;
+    if (cpu == CPU_SETSIZE)
+        return;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    if (sched_setaffinity(0, sizeof one, &one) == 0)
+        atomic_store(&server.board->lanes[index].cpu, (int32_t)cpu);
+}
+
+/* The first thing that any child does. */
+static void become_child(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(0);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    close(server.signals);
+    write_text("/proc/self/oom_score_adj", "500");
+    if (!server.core_dumps)
+        setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+}
+
+static void fork_worker(uint32_t index)
+{
+    struct mm_lane *lane = &server.board->lanes[index];
+    atomic_store(&lane->spinning, 0);
+    atomic_store(&lane->parked, 0);
+    atomic_store(&lane->claim, 0);
+    atomic_store(&lane->in, 0);
+    atomic_store(&lane->cpu, -1);
+    atomic_store(&lane->verdict, MM_VERDICT_NONE);
+    atomic_store(&lane->moves, 0);
+    pid_t parent = getpid(), pid = fork();
+    if (pid == 0) {
+        become_child(parent);
+        close(server.control);
+        if (server.pin)
+            pin_to(index);
+        prctl(PR_SET_NAME, "mamuto-worker");
+        mm_worker_run(&(struct mm_worker){ server.board, index, &server.view, server.own, server.event });
+    }
+    if (pid < 0) {
+        tell(MM_MSG_DIED, index, -errno, 0);
+        return;
+    }
+    server.pids[index] = pid;
+    atomic_store(&lane->pid, pid);
+    tell(MM_MSG_UP, index, pid, 0);
+}
+
+static void load_failed(uint32_t module, int code, const char *text)
+{
+    server.message = (struct mm_message){ .type = MM_MSG_LOADED, .id = module, .a = code };
+    mm_message_add(&server.message, text);
+    mm_message_add(&server.message, "");
+    send_message();
+}
+
+static void fork_builder(void)
+{
+    unsigned i = 0;
+    while (i < MAX_BUILDERS && server.builders[i].pid)
+        i++;
+    uint32_t module = server.message.id;
+    pid_t parent = getpid(), pid = i < MAX_BUILDERS ? fork() : -1;
+    if (pid == 0) {
+        become_child(parent);
+        mm_describe_module(server.control, &server.message, server.own);
+        _exit(0);
+    }
+    if (pid < 0)
+        load_failed(module, MAMUTO_ESYSTEM, "no process could be started to load a module: too many, or no memory");
+    else {
+        server.builders[i].pid = pid;
+        server.builders[i].module = module;
+    }
+}
+
+static void builder_ended(unsigned i, int status)
+{
+    server.builders[i].pid = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    char text[160];
+    if (WIFSIGNALED(status))
+        snprintf(text, sizeof text, "loading the module died of signal %d (%s): see to its constructors",
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(text, sizeof text, "loading the module ended its process with exit code %d: see to its constructors",
+                 WEXITSTATUS(status));
+    load_failed(server.builders[i].module, MAMUTO_ECRASH, text);
+}
+
+static void worker_ended(uint32_t index, int status)
+{
+    server.pids[index] = 0;
+    atomic_store(&server.board->lanes[index].pid, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == MM_EXIT_RENEW &&
+        atomic_load(&server.board->lanes[index].claim) == 0)
+        fork_worker(index);
+    else
+        tell(MM_MSG_DIED, index, status, 0);
+}
+
+static void reap(void)
+{
+    int status;
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        for (unsigned i = 0; i < MAX_BUILDERS; i++)
+            if (server.builders[i].pid == pid)
+                builder_ended(i, status);
+        for (uint32_t i = 0; i < server.n_workers; i++)
+            if (server.pids[i] == pid)
+                worker_ended(i, status);
+    }
+}
+
+/* --- messages ------------------------------------------------------------------------------------------------ */
+
+static void *map_fd(int fd, uint64_t bytes, int64_t offset, int protection)
+{
+    void *p = mmap(NULL, bytes, protection, MAP_SHARED | MAP_NORESERVE, fd, offset);
+    if (p == MAP_FAILED)
+        return NULL;
+    madvise(p, bytes, MADV_DONTDUMP);
+    return p;
+}
+
+static void map_arena(int fd, uint64_t bytes)
+{
+    server.arena = fd;
+    server.view.arena_write = map_fd(fd, bytes, 0, PROT_READ | PROT_WRITE);
+    server.view.arena_read = map_fd(fd, bytes, 0, PROT_READ);
+    if (!server.view.arena_read) /* RLIMIT_AS: do without the protection */
+        server.view.arena_read = server.view.arena_write;
+    if (!server.view.arena_write)
+        leave();
+}
+
+static void attach(uint32_t region, int fd, int64_t offset, int64_t bytes)
+{
+    if (region < MM_MAX_ATTACHED && fd >= 0 && server.board) {
+        server.view.attached[region].base = map_fd(fd, (uint64_t)bytes, offset, PROT_READ);
+        server.view.attached[region].bytes = (uint64_t)bytes;
+        server.view.attached[region].serial = atomic_load(&server.board->attached[region].serial);
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void detach(uint32_t region)
+{
+    union {
+        const char *read;
+        void *write;
+    } base = { server.view.attached[region].base };
+    if (base.read)
+        munmap(base.write, server.view.attached[region].bytes);
+    server.view.attached[region].base = NULL;
+}
+
+static void punch(int64_t offset, int64_t bytes)
+{
+    if (fallocate(server.arena, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes) != 0)
+        errno = 0; /* the pages stay: told all the same, so that they are used again */
+    tell(MM_MSG_PUNCHED, 0, offset, bytes);
+}
+
+static void start(uint32_t n_workers, bool pin, bool core_dumps)
+{
+    server.n_workers = n_workers;
+    server.pin = pin;
+    server.core_dumps = core_dumps;
+    if (!server.board || !server.view.arena_write || server.n_workers > MM_MAX_LANES)
+        leave();
+    for (uint32_t i = 0; i < server.n_workers; i++)
+        fork_worker(i);
+}
+
+static void kill_lane(const struct mm_message *message)
+{
+    uint32_t i = message->id;
+    if (i >= server.n_workers || server.pids[i] <= 0 || server.pids[i] != message->a)
+        return;
+    atomic_store(&server.board->lanes[i].verdict, (uint32_t)message->b);
+    kill(server.pids[i], SIGKILL);
+}
+
+static void handle(int fd)
+{
+    struct mm_message *message = &server.message;
+    switch ((enum mm_message_type)message->type) {
+    case MM_MSG_BOARD:
+        server.board = map_fd(fd, (uint64_t)message->a, 0, PROT_READ | PROT_WRITE);
+        close(fd);
+        break;
+    case MM_MSG_ARENA:
+        map_arena(fd, (uint64_t)message->a);
+        break;
+    case MM_MSG_EVENT:
+        server.event = fd;
+        break;
+    case MM_MSG_LIFE:
+        server.life = fd;
+        break;
+    case MM_MSG_START:
+        start(message->id, message->a != 0, message->b != 0);
+        break;
+    case MM_MSG_LOAD:
+        fork_builder();
+        break;
+    case MM_MSG_ATTACH:
+        attach(message->id, fd, message->a, message->b);
+        break;
+    case MM_MSG_DETACH:
+        if (message->id < MM_MAX_ATTACHED)
+            detach(message->id);
+        break;
+    case MM_MSG_RESPAWN:
+        if (message->id < server.n_workers && server.pids[message->id] == 0)
+            fork_worker(message->id);
+        break;
+    case MM_MSG_KILL:
+        kill_lane(message);
+        break;
+    case MM_MSG_PUNCH:
+        punch(message->a, message->b);
+        break;
+    case MM_MSG_WATCH: /* the loop looks at the board each time it is woken */
+        break;
+    case MM_MSG_HELLO:
+    case MM_MSG_UP:
+    case MM_MSG_DIED:
+    case MM_MSG_FUNCTION:
+    case MM_MSG_LOADED:
+    case MM_MSG_PUNCHED:
+        leave(); /* the master never sends these */
+    }
+}
+
+static void read_messages(void)
+{
+    struct pollfd one = { server.control, POLLIN, 0 };
+    while (poll(&one, 1, 0) > 0) {
+        int fd, got = mm_control_receive(server.control, &server.message, &fd);
+        if (got <= 0)
+            leave();
+        handle(fd);
+    }
+}
+
+/* --- the process --------------------------------------------------------------------------------------------- */
+
+static void clean_process(void)
+{
+    setpgid(0, 0); /* a terminal's Ctrl-C reaches the program alone */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0)
+        dup2(null, 0);
+    close_range(MM_CONTROL_FD + 1, ~0u, 0);
+    prctl(PR_SET_NAME, "mamuto-server");
+    static const char *const inner_threads[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                                                 "BLIS_NUM_THREADS" };
+    for (size_t i = 0; i < sizeof inner_threads / sizeof *inner_threads; i++)
+        setenv(inner_threads[i], "1", 0);
+    setenv(MM_WORKER_MARK, "1", 1);
+}
+
+static void watch_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_SETMASK, &set, NULL);
+    server.signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+_Noreturn void mm_fork_server_main(int control, const mamuto_module_t *own)
+{
+    clean_process();
+    fcntl(control, F_SETFD, FD_CLOEXEC);
+    watch_signals();
+    server.control = control;
+    server.own = own;
+    server.message = (struct mm_message){ .type = MM_MSG_HELLO };
+    mm_message_add(&server.message, MM_BUILD_ID);
+    send_message();
+    for (;;) {
+        int wait_ms = server.n_workers ? mm_watch_lanes(server.board, server.watched, mm_now_ns()) : -1;
+        struct pollfd fds[] = { { server.control, POLLIN, 0 }, { server.signals, POLLIN, 0 } };
+        if (poll(fds, 2, wait_ms) < 0 && errno != EINTR)
+            leave();
+        struct signalfd_siginfo info;
+        while (read(server.signals, &info, sizeof info) > 0)
+            ;
+        read_messages();
+        reap();
+    }
+}

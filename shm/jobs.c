@@ -1,0 +1,435 @@
+/* The master's view of the maps on its board: filling a slot, deciding when a map has ended, deaths.
+ *
+ *   free ── submit ──► runs ── all done words set ──────────────────────────► ended ── remove ──► free
+ *                        └── stop (cancel, first failure, too many deaths) ──► stopping ── no lane at work ──► ended
+ *
+ * A map that nobody stopped ends when all done words are set: then nobody writes for it any more. One that was stopped
+ * ends when no lane holds a chunk of it; whoever still does after 100 ms is killed. n_done is only a hint to look.
+ * Called from the owner's thread alone. Results: shm/outcome.c. A caller that waits: shm/caller.c.
+ */
+#include "shm/jobs.h"
+
+#include "core/alloc.h"
+#include "core/cpus.h"
+#include "shm/clock.h"
+#include "shm/park.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+
+static const double SPIN_BELOW_US = 20, MIN_PART_US = 10, MIN_HELP_PART_US = 0.25;
+static const uint64_t KILL_AFTER_NS = 100000000;
+enum { CHUNK_CAP_US = 1000, DEATHS_PER_WORKER = 3, FORK_TRIES = 50 };
+
+void mm_jobs_init(struct mm_jobs *jobs, struct mm_pool *pool, const mamuto_module_t *own)
+{
+    jobs->pool = pool;
+    jobs->own = own;
+    jobs->view.arena_read = jobs->view.arena_write = pool->arena.base;
+    jobs->caller = (struct mm_runner){ .board = pool->board, .self = pool->board->n_workers, .view = &jobs->view,
+                                       .modules = jobs->loaded, .eventfd = -1 };
+    long cpus = mm_cpus_allowed();
+    pool->board->spin_max = cpus > 2 ? (uint32_t)cpus - 1 : 1;
+    jobs->most_spinning_callers = (int)pool->board->spin_max;
+}
+
+void mm_jobs_fini(struct mm_jobs *jobs)
+{
+    mm_runner_fini(&jobs->caller);
+    for (unsigned i = 0; i < MM_MAX_MODULES; i++) {
+        mm_free(jobs->costs[i]);
+        mm_load_fini(&jobs->loaded[i]);
+    }
+}
+
+int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functions, const char *path,
+                       mamuto_error_t *err)
+{
+    jobs->costs[module] = mm_alloc_array(n_functions, sizeof *jobs->costs[module]);
+    if (!jobs->costs[module])
+        return mm_error_set(err, MAMUTO_ENOMEM, "no memory for the functions of %s", path);
+    jobs->n_costs[module] = n_functions;
+    snprintf(jobs->pool->board->module_paths[module], sizeof jobs->pool->board->module_paths[module], "%s", path);
+    return 0;
+}
+
+/* --- filling a slot -------------------------------------------------------------------------------------------- */
+
+static size_t item_bytes(const struct mm_run *run)
+{
+    size_t bytes = run->out_size;
+    for (int k = 0; k < run->n_in; k++)
+        bytes += run->in[k].size;
+    return bytes;
+}
+
+static struct mm_cost *cost_of(struct mm_jobs *jobs, const struct mm_run *run)
+{
+    return &jobs->costs[run->function->module][run->function->index];
+}
+
+static double estimate(struct mm_jobs *jobs, const struct mm_run *run)
+{
+    const struct mm_cost *cost = cost_of(jobs, run);
+    size_t bytes = item_bytes(run);
+    return cost->item_bytes == bytes ? cost->item_ticks
+                                     : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
+}
+
+/* Bytes from the first to the end of the last item. */
+static uint64_t span(const struct mm_run_arg *arg, uint64_t n)
+{
+    return arg->stride ? (n - 1) * (uint64_t)arg->stride + arg->size : arg->size;
+}
+
+static struct mm_board_arg place_input(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, int k,
+                                       uint64_t *inline_used)
+{
+    const struct mm_run_arg *in = &run->in[k];
+    const char *data = in->data;
+    struct mm_board_arg arg = { .stride = in->stride, .size = in->size, .len = in->len };
+    data += run->first * (uint64_t)in->stride;
+    arg.where = mm_pool_locate(jobs->pool, data, span(in, run->n), &arg.region, &arg.offset);
+    if (arg.where == MM_WHERE_PRIVATE && !in->stride && *inline_used + in->size <= MM_INLINE_BYTES) {
+        memcpy(map->inline_bytes + *inline_used, data, in->size);
+        arg.where = MM_WHERE_INLINE;
+        arg.offset = *inline_used;
+        *inline_used += (in->size + MM_LINE - 1) / MM_LINE * MM_LINE;
+    }
+    return arg;
+}
+
+static int place_arrays(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, mamuto_error_t *err)
+{
+    uint64_t inline_used = 0;
+    char *result = run->result;
+    static const char part[] = "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it "
+                               "was freed";
+    map->n_in = (uint16_t)run->n_in;
+    for (int k = 0; k < run->n_in; k++)
+        if ((map->in[k] = place_input(jobs, map, run, k, &inline_used)).where == MM_WHERE_NONE)
+            return mm_error_set(err, MAMUTO_EARGS, "argument %d begins in %s", k, part);
+    map->out = (struct mm_board_arg){ .stride = (int64_t)run->out_size, .size = run->out_size, .len = run->out_len };
+    map->out.where = mm_pool_locate(jobs->pool, result + run->first * run->out_size, run->n * run->out_size,
+                                    &map->out.region, &map->out.offset);
+    if (map->out.where == MM_WHERE_NONE)
+        return mm_error_set(err, MAMUTO_EARGS, "the result begins in %s", part);
+    if (map->out.where == MM_WHERE_ATTACHED)
+        return mm_error_set(err, MAMUTO_EARGS, "the result lies in a file of mamuto_attach, which is read-only: give it an "
+                            "array of its own");
+    return 0;
+}
+
+/* Parts go to lanes in order, so that the same part of the next map of this length goes to the same lane; a helping
+ * caller takes the first, and where the map is too short to wake anybody for, lanes that are awake come first. */
+static void deal_parts(struct mm_jobs *jobs, struct mm_board_map *map, uint64_t gen, uint32_t n_parts, bool help)
+{
+    struct mm_board *board = jobs->pool->board;
+    uint32_t order[MM_MAX_LANES], n = 0, workers = board->n_workers;
+    if (help)
+        order[n++] = workers;
+    bool few = n_parts < workers + help;
+    for (uint32_t i = 0; few && i < workers && n < n_parts; i++)
+        if (atomic_load_explicit(&board->lanes[i].spinning, memory_order_relaxed))
+            order[n++] = i;
+    if (few && help && n < n_parts)
+        n_parts = n; /* nobody else is awake: the rest is not worth a wake-up */
+    for (uint32_t i = 0; !few && i < workers; i++)
+        order[n++] = i;
+    if (n == 0)
+        order[n++] = 0;
+    n_parts = n < n_parts ? n : n_parts;
+    _Atomic uint64_t *words = mm_map_words(map);
+    for (uint32_t i = 0; i < map->n_lanes; i++)
+        atomic_store_explicit(&words[i], 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < n_parts; i++) {
+        uint32_t begin = (uint32_t)((uint64_t)map->n_grains * i / n_parts);
+        uint32_t end = (uint32_t)((uint64_t)map->n_grains * (i + 1) / n_parts);
+        atomic_store_explicit(&words[order[i]], mm_word_pack(gen, begin, end), memory_order_relaxed);
+    }
+}
+
+static struct mm_job *free_slot(struct mm_jobs *jobs, unsigned *slot)
+{
+    struct mm_board *board = jobs->pool->board;
+    for (uint64_t free = ~jobs->used; free; free &= free - 1) {
+        *slot = (unsigned)__builtin_ctzll(free);
+        if (mm_board_reusable(board, *slot, jobs->slots[*slot].gen, board->n_workers))
+            return &jobs->slots[*slot];
+    }
+    return NULL;
+}
+
+static uint64_t next_gen(const struct mm_job *job, unsigned slot, struct mm_board_map *map)
+{
+    uint64_t gen = ((job->gen >> 6) + 1) << 6 | slot;
+    if (mm_map_tag(gen) != 0)
+        return gen;
+    for (uint32_t i = 0; i < MM_MAX_GRAINS; i++) /* tags begin anew: none of the last round may be taken for one of it */
+        atomic_store_explicit(&map->done[i], 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < MM_MAX_RECORDS; i++)
+        atomic_store_explicit(&map->records[i].ready, 0, memory_order_relaxed);
+    return gen + (UINT64_C(1) << 6);
+}
+
+static uint32_t chunk_cap_us(const struct mm_run *run)
+{
+    uint32_t quarter = (uint32_t)run->item_timeout_ms * 250u;
+    return quarter && run->item_timeout_ms < CHUNK_CAP_US * 4 / 1000 ? quarter : CHUNK_CAP_US;
+}
+
+static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, const struct mm_run *run,
+                 double item_ticks)
+{
+    struct mm_board *board = jobs->pool->board;
+    uint32_t lanes = board->n_workers + 1;
+    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, run->out_size,
+                                   board->n_workers + run->help, run->help ? MIN_HELP_PART_US : MIN_PART_US);
+    map->first = run->first;
+    map->n = run->n;
+    map->grain_items = cut.grain_items;
+    map->n_grains = cut.n_grains;
+    map->n_lanes = lanes;
+    map->n_dims = (uint16_t)run->function->signature.n_dims;
+    map->fail_fast = run->fail_fast;
+    map->module = (uint16_t)run->function->module;
+    map->function = run->function->index;
+    map->retries = (uint32_t)run->retries;
+    map->timeout_ms = (uint32_t)run->item_timeout_ms;
+    map->chunk_cap_us = chunk_cap_us(run);
+    map->item_ticks = item_ticks;
+    for (unsigned j = 0; j < map->n_dims; j++)
+        map->dims[j] = run->dims[j];
+    atomic_store_explicit(&map->n_done, 0, memory_order_relaxed);
+    atomic_store_explicit(&map->stop, 0, memory_order_relaxed);
+    atomic_store_explicit(&map->busy_ticks, 0, memory_order_relaxed);
+    atomic_store_explicit(&map->ready, 0, memory_order_relaxed);
+    atomic_store_explicit(&map->n_records, 0, memory_order_relaxed);
+    for (uint32_t i = 0; mm_map_is_small(map) && i < map->n_grains; i++)
+        atomic_store_explicit(&mm_map_done(map)[i], 0, memory_order_relaxed);
+    deal_parts(jobs, map, gen, cut.n_parts, run->help);
+}
+
+/* Wakes whom the map is worth waking: nobody where the caller will be done sooner. */
+static void wake_workers(struct mm_jobs *jobs, const struct mm_run *run, double item_ticks, struct mm_board_map *map)
+{
+    struct mm_board *board = jobs->pool->board;
+    double us = item_ticks * (double)run->n / board->ticks_per_us;
+    bool known = item_ticks > 0;
+    bool spins = run->wait && known && us / board->n_workers < SPIN_BELOW_US;
+    int cpu = run->wait && (spins || run->help) ? sched_getcpu() : -1;
+    atomic_store_explicit(&board->caller_cpu, cpu, memory_order_relaxed);
+    atomic_store_explicit(&board->caller_spins, run->wait && (spins || run->help), memory_order_relaxed);
+    if (run->help && known && us < MIN_PART_US)
+        return;
+    uint32_t want = known && us < MIN_PART_US ? 1 : map->n_grains < 2 ? 1 : 2;
+    mm_wake_lanes(board, board->n_workers, want, map->n_lanes, cpu);
+}
+
+int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err)
+{
+    unsigned slot;
+    struct mm_board *board = jobs->pool->board;
+    struct mm_job *job = free_slot(jobs, &slot);
+    if (!job)
+        return MM_NODE_FULL;
+    struct mm_board_map *map = &board->maps[slot];
+    double item_ticks = estimate(jobs, run);
+    int code = place_arrays(jobs, map, run, err);
+    if (code)
+        return code;
+    *job = (struct mm_job){ .run = run, .gen = next_gen(job, slot, map) };
+    fill(jobs, job->gen, map, run, item_ticks);
+    run->job = job;
+    jobs->used |= UINT64_C(1) << slot;
+    if (!run->wait)
+        atomic_store(&board->polling, 1);
+    atomic_store_explicit(&map->gen, job->gen, memory_order_release);
+    atomic_fetch_or(&board->active, UINT64_C(1) << slot);
+    wake_workers(jobs, run, item_ticks, map);
+    if (run->item_timeout_ms)
+        mm_pool_tell(jobs->pool, MM_MSG_WATCH, 0, 0, 0);
+    return 0;
+}
+
+/* --- ending ---------------------------------------------------------------------------------------------------- */
+
+static struct mm_board_map *map_of(struct mm_jobs *jobs, const struct mm_job *job)
+{
+    return &jobs->pool->board->maps[mm_map_slot(job->gen)];
+}
+
+void mm_jobs_stop(struct mm_jobs *jobs, struct mm_job *job, int status)
+{
+    if (job->stopping)
+        return;
+    job->stopping = true;
+    job->status = status;
+    job->stop_ns = mm_now_ns();
+    atomic_fetch_or(&map_of(jobs, job)->stop, MM_STOP);
+}
+
+static void kill_holders(struct mm_jobs *jobs, unsigned slot)
+{
+    struct mm_board *board = jobs->pool->board;
+    for (uint32_t i = 0; i < board->n_workers; i++) {
+        struct mm_lane *lane = &board->lanes[i];
+        uint64_t claim = atomic_load(&lane->claim);
+        if (mm_claim_state(claim) != MM_CLAIM_NONE && mm_claim_slot(claim) == slot && atomic_load(&lane->pid) > 0)
+            mm_pool_tell(jobs->pool, MM_MSG_KILL, i, atomic_load(&lane->pid), MM_VERDICT_CANCELED);
+    }
+}
+
+enum mm_job_state mm_jobs_check(struct mm_jobs *jobs, struct mm_job *job)
+{
+    struct mm_board_map *map = map_of(jobs, job);
+    uint64_t failed;
+    if (!job->stopping) {
+        bool look = job->saw_death || atomic_load(&map->n_done) >= map->n_grains;
+        if (look && mm_map_all_done(map, job->gen, &failed))
+            return MM_JOB_ENDED;
+        if (!mm_map_stopped(map))
+            return MM_JOB_RUNS;
+        mm_jobs_stop(jobs, job, 0);
+    }
+    atomic_thread_fence(memory_order_seq_cst);
+    if (mm_map_quiet(jobs->pool->board, mm_map_slot(job->gen)))
+        return MM_JOB_ENDED;
+    uint64_t now = mm_now_ns();
+    if (now - job->stop_ns > KILL_AFTER_NS) {
+        kill_holders(jobs, mm_map_slot(job->gen));
+        job->stop_ns = now;
+    }
+    return MM_JOB_RUNS;
+}
+
+static void learn_cost(struct mm_jobs *jobs, struct mm_job *job, struct mm_board_map *map)
+{
+    struct mm_cost *cost = cost_of(jobs, job->run);
+    uint64_t busy = atomic_load_explicit(&map->busy_ticks, memory_order_relaxed);
+    if (job->saw_death || job->stopping || !busy)
+        return;
+    double old = estimate(jobs, job->run), now = (double)busy / (double)map->n;
+    cost->item_ticks = old > 0 && now < 4 * old ? old * 0.75 + now * 0.25 : now;
+    cost->item_bytes = item_bytes(job->run);
+}
+
+void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
+{
+    struct mm_board_map *map = map_of(jobs, job);
+    unsigned slot = mm_map_slot(job->gen);
+    learn_cost(jobs, job, map);
+    atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
+    atomic_store_explicit(&map->gen, 0, memory_order_release);
+    if (job->saw_death)
+        for (unsigned i = 0; i < MM_MAX_RETURNED; i++)
+            atomic_store_explicit(&map->returned[i].state, atomic_load(&map->returned[i].state) >> 16 << 16,
+                                  memory_order_relaxed);
+    jobs->used &= ~(UINT64_C(1) << slot);
+    job->run->job = NULL;
+    job->run = NULL;
+}
+
+/* --- deaths ---------------------------------------------------------------------------------------------------- */
+
+static void count_death(struct mm_jobs *jobs, struct mm_job *job, bool settled)
+{
+    struct mm_board_map *map = map_of(jobs, job);
+    uint64_t progress = (uint64_t)atomic_load(&map->n_done) << 32 | atomic_load(&map->n_records);
+    job->deaths = settled || progress != job->progress ? 1 : job->deaths + 1;
+    job->progress = progress;
+    if (job->deaths > DEATHS_PER_WORKER * jobs->pool->board->n_workers)
+        mm_jobs_stop(jobs, job, MAMUTO_EHOST);
+}
+
+/* false: a job could not be swept yet. */
+static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
+{
+    struct mm_board *board = jobs->pool->board;
+    bool whole = true;
+    for (uint64_t used = jobs->used; used; used &= used - 1) {
+        struct mm_job *job = &jobs->slots[__builtin_ctzll(used)];
+        struct mm_board_map *map = map_of(jobs, job);
+        if (job->stopping)
+            continue;
+        bool seen = job->saw_death;
+        job->saw_death = true;
+        atomic_fetch_or(&map->stop, MM_NOTIFY);
+        char *result = (char *)job->run->result + job->run->first * job->run->out_size;
+        enum mm_swept swept = mm_sweep(board, map, job->gen, death, result);
+        whole &= swept != MM_SWEPT_LATER;
+        if (swept == MM_SWEPT_NOTHING)
+            job->saw_death = seen || atomic_load(&board->lanes[death->lane].in) == job->gen;
+        else if (swept != MM_SWEPT_LATER)
+            count_death(jobs, job, swept == MM_SWEPT_SETTLED);
+    }
+    return whole;
+}
+
+static void stop_all(struct mm_jobs *jobs, int status)
+{
+    for (uint64_t used = jobs->used; used; used &= used - 1)
+        mm_jobs_stop(jobs, &jobs->slots[__builtin_ctzll(used)], status);
+}
+
+static void put_off(struct mm_jobs *jobs, const struct mm_death *death)
+{
+    if (jobs->n_later < MM_MAX_LANES)
+        jobs->later[jobs->n_later++] = *death;
+}
+
+void mm_jobs_on_death(struct mm_jobs *jobs, const struct mm_death *death)
+{
+    if (death->fork_error) { /* tried again a little later: processes may be scarce for a moment */
+        jobs->fork_failures = jobs->pool->n_up ? 0 : jobs->fork_failures + 1;
+        if (jobs->fork_failures > FORK_TRIES)
+            stop_all(jobs, MAMUTO_EHOST);
+        put_off(jobs, death);
+    } else if (sweep_all(jobs, death))
+        mm_pool_respawn(jobs->pool, death->lane);
+    else
+        put_off(jobs, death);
+}
+
+void mm_jobs_sweep_later(struct mm_jobs *jobs)
+{
+    uint32_t n = jobs->n_later;
+    jobs->n_later = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct mm_death death = jobs->later[i];
+        death.fork_error = 0;
+        mm_jobs_on_death(jobs, &death);
+    }
+}
+
+/* What a lane of a pool without processes held; there is nobody left who could be in the way. */
+static void sweep_dead(struct mm_jobs *jobs, uint32_t i, uint64_t claim)
+{
+    struct mm_lane *lane = &jobs->pool->board->lanes[i];
+    struct mm_death death = { .lane = i, .status = SIGKILL };
+    atomic_store(&lane->claim, claim);
+    if (!sweep_all(jobs, &death)) /* more returned ranges than there is room for */
+        stop_all(jobs, MAMUTO_EHOST);
+    atomic_store(&lane->claim, 0);
+}
+
+void mm_jobs_on_all_dead(struct mm_jobs *jobs)
+{
+    struct mm_board *board = jobs->pool->board;
+    uint64_t claims[MM_MAX_LANES];
+    jobs->n_later = 0;
+    for (uint32_t i = 0; i < board->n_workers; i++) {
+        atomic_store(&board->lanes[i].pid, 0);
+        atomic_store(&board->lanes[i].moves, 0);
+        claims[i] = atomic_exchange(&board->lanes[i].claim, 0);
+    }
+    for (uint32_t i = 0; i < board->n_workers; i++) /* what was owned was nobody else's */
+        if (mm_claim_state(claims[i]) == MM_CLAIM_OWNED)
+            sweep_dead(jobs, i, claims[i]);
+    for (uint32_t i = 0; i < board->n_workers; i++)
+        if (mm_claim_state(claims[i]) != MM_CLAIM_OWNED)
+            sweep_dead(jobs, i, claims[i]);
+    for (uint32_t i = 0; i < board->n_workers; i++)
+        atomic_store(&board->lanes[i].in, 0);
+}

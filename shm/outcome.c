@@ -1,0 +1,105 @@
+/* What became of a map: its records, sorted and made into errors with whole sentences. Records come from workers, so
+ * they are checked before they are believed. Called by the owner when a map has ended, before it leaves the board. */
+#include "shm/jobs.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct list {
+    const struct mm_record *at[MM_MAX_RECORDS];
+    uint32_t n;
+};
+
+static int by_item(const void *a, const void *b)
+{
+    const struct mm_record *x = *(const struct mm_record *const *)a, *y = *(const struct mm_record *const *)b;
+    return x->item < y->item ? -1 : x->item > y->item;
+}
+
+static void collect(struct mm_board_map *map, uint64_t gen, struct list *list)
+{
+    uint32_t n = atomic_load(&map->n_records);
+    list->n = 0;
+    for (uint32_t i = 0; i < n && i < MM_MAX_RECORDS; i++) {
+        const struct mm_record *record = &map->records[i];
+        bool ready = atomic_load_explicit(&record->ready, memory_order_acquire) == mm_map_tag(gen);
+        if (ready && (record->item == MAMUTO_NO_ITEM || record->item - map->first < map->n))
+            list->at[list->n++] = record;
+    }
+    qsort(list->at, list->n, sizeof *list->at, by_item);
+}
+
+static void say(mamuto_error_t *err, const struct mm_record *record, uint32_t timeout_ms)
+{
+    char text[MM_RECORD_TEXT];
+    memcpy(text, record->text, sizeof text);
+    text[sizeof text - 1] = '\0';
+    const char *colon = text[0] ? ": " : "";
+    unsigned long long item = record->item;
+    if (record->item == MAMUTO_NO_ITEM)
+        mm_error_set(err, record->code, "%s", text);
+    else if (record->code == MAMUTO_ETIMEOUT)
+        mm_error_set(err, MAMUTO_ETIMEOUT, "item %llu took longer than %u ms; worker %d, which ran it, was killed", item,
+                     timeout_ms, record->worker);
+    else if (record->code == MAMUTO_ECRASH && record->signal)
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d died of signal %d (%s)", item, record->worker,
+                     record->signal, strsignal(record->signal));
+    else if (record->code == MAMUTO_ECRASH)
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d ended%s%s", item, record->worker, colon, text);
+    else
+        mm_error_set(err, MAMUTO_EITEM, "item %llu failed with code %d%s%s", item, record->item_code, colon, text);
+    err->item = record->item;
+    err->item_code = record->item_code;
+    err->signal = record->signal;
+    err->worker = record->worker;
+    snprintf(err->host, sizeof err->host, "localhost");
+}
+
+static int stopped_because(const struct mm_job *job, mamuto_error_t *err)
+{
+    if (job->status == MAMUTO_ECANCELED)
+        return mm_error_set(err, MAMUTO_ECANCELED, "the map was cancelled");
+    return mm_error_set(err, job->status, "the workers of this host die without getting anything done: the last %u deaths "
+                        "settled no item", job->deaths);
+}
+
+static int skipped(const struct mm_job *job, uint64_t failed, const mamuto_error_t *first, mamuto_error_t *err)
+{
+    mamuto_error_t all = *first;
+    all.code = MAMUTO_EITEM;
+    snprintf(all.text, sizeof all.text, "%llu of %llu items failed; the first: %.400s", (unsigned long long)failed,
+             (unsigned long long)job->run->n, first->text);
+    return mm_error_copy(err, &all);
+}
+
+int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, mamuto_error_t *err,
+                   void (*each)(void *context, const mamuto_error_t *err), void *context)
+{
+    struct mm_board_map *map = &jobs->pool->board->maps[mm_map_slot(job->gen)];
+    *failed = 0;
+    if (!job->status && !atomic_load(&map->n_records) && !job->saw_death)
+        return 0;
+    static _Thread_local struct list list; /* 8 KB: not on a caller's stack */
+    mamuto_error_t first = { 0 };
+    collect(map, job->gen, &list);
+    bool whole = mm_map_all_done(map, job->gen, failed);
+    const struct mm_record *last = NULL;
+    for (uint32_t i = 0; i < list.n; i++) {
+        mamuto_error_t one = { 0 };
+        if (last && last->item == list.at[i]->item && last->item != MAMUTO_NO_ITEM)
+            continue;
+        last = list.at[i];
+        say(&one, last, map->timeout_ms);
+        mm_error_copy(&first, &one);
+        *failed += !whole && one.item != MAMUTO_NO_ITEM;
+        if (each && one.item != MAMUTO_NO_ITEM)
+            each(context, &one);
+    }
+    if (job->status)
+        return stopped_because(job, err);
+    if (!first.code)
+        return *failed ? mm_error_set(err, MAMUTO_EITEM, "%llu items failed", (unsigned long long)*failed) : 0;
+    return map->fail_fast || first.item == MAMUTO_NO_ITEM ? mm_error_copy(err, &first)
+                                                          : skipped(job, *failed, &first, err);
+}

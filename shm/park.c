@@ -1,0 +1,107 @@
+/* Sleeping and waking without a lost wake-up.
+ *
+ * Both sides do the mirror image: the waker stores work, fences, looks at `parked`; the sleeper stores `parked`, fences,
+ * looks for work. So at least one sees the other. A waker that dies between its exchange and its FUTEX_WAKE leaves a
+ * sleeper behind: after each death the master wakes every lane (mm_wake_all). Waking one lane costs 2 µs, so a caller
+ * wakes two, and each woken lane that still sees work wakes two more.
+ * Spinning pays where the next map comes within microseconds: only while the caller spins too, only spin_max workers at
+ * once, never beside the caller on its own CPU, and at most MM_LINGER_US.
+ */
+#include "shm/park.h"
+
+#include "shm/clock.h"
+#include "shm/futex.h"
+
+static bool on_callers_cpu(struct mm_board *board, struct mm_lane *lane)
+{
+    int32_t cpu = atomic_load_explicit(&lane->cpu, memory_order_relaxed);
+    return cpu >= 0 && cpu == atomic_load_explicit(&board->caller_cpu, memory_order_relaxed);
+}
+
+/* Says that it spins, unless enough others do: of those who say so at once, the lower numbers stay. */
+static bool begin_spin(struct mm_board *board, uint32_t self)
+{
+    struct mm_lane *lane = &board->lanes[self];
+    if (!atomic_load_explicit(&board->caller_spins, memory_order_relaxed) || on_callers_cpu(board, lane))
+        return false;
+    atomic_store(&lane->spinning, 1);
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < self && others < board->spin_max; i++)
+        others += atomic_load_explicit(&board->lanes[i].spinning, memory_order_relaxed);
+    if (others < board->spin_max)
+        return true;
+    atomic_store(&lane->spinning, 0);
+    return false;
+}
+
+/* Tries to serve while it spins; a map that has nothing left for it is looked at ever more seldom. true: it did. */
+static bool spin(struct mm_board *board, uint32_t self, bool (*serve)(void *context), void *context)
+{
+    struct mm_lane *lane = &board->lanes[self];
+    uint64_t start = mm_ticks(), limit = (uint64_t)(MM_LINGER_US * board->ticks_per_us);
+    unsigned pause = 1;
+    bool served = false;
+    if (!begin_spin(board, self))
+        return false;
+    while (!served && mm_ticks() - start < limit && !on_callers_cpu(board, lane)) {
+        if (atomic_load_explicit(&board->active, memory_order_relaxed)) {
+            served = serve(context);
+            pause = pause < 64 ? pause * 2 : pause;
+        } else
+            pause = 1;
+        for (unsigned i = 0; i < pause && !served; i++)
+            mm_relax();
+    }
+    atomic_store_explicit(&lane->spinning, 0, memory_order_release);
+    return served;
+}
+
+void mm_lane_idle(struct mm_board *board, uint32_t self, bool (*serve)(void *context), void *context)
+{
+    struct mm_lane *lane = &board->lanes[self];
+    if (spin(board, self, serve, context))
+        return;
+    uint32_t serial = atomic_load(&board->attach_serial);
+    atomic_store(&lane->parked, 1);
+    MM_POINT("parked");
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!mm_board_has_work(board, lane) && serial == atomic_load(&board->attach_serial))
+        mm_futex_wait(&lane->parked, 1, NULL);
+    atomic_store(&lane->parked, 0);
+}
+
+static bool wake(struct mm_lane *lane)
+{
+    if (!atomic_load(&lane->parked) || !atomic_exchange(&lane->parked, 0))
+        return false;
+    MM_POINT("unparked");
+    mm_futex_wake(&lane->parked);
+    return true;
+}
+
+void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int skip_cpu)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    for (uint32_t i = 0; i < n && want; i++)
+        if (i != self && atomic_load_explicit(&board->lanes[i].spinning, memory_order_relaxed))
+            want--;
+    for (uint32_t i = 0; i < n && want; i++)
+        if (i != self && (skip_cpu < 0 || atomic_load(&board->lanes[i].cpu) != skip_cpu) && wake(&board->lanes[i]))
+            want--;
+}
+
+void mm_wake_all(struct mm_board *board)
+{
+    for (uint32_t i = 0; i < board->n_workers; i++) { /* whoever is parked, also if a dead waker has said otherwise */
+        atomic_store(&board->lanes[i].parked, 0);
+        mm_futex_wake(&board->lanes[i].parked);
+    }
+}
+
+void mm_wake_master(struct mm_board *board, int eventfd)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+    uint64_t one = 1;
+    if (atomic_exchange(&board->polling, 0) && write(eventfd, &one, sizeof one) < 0)
+        return; /* full: it is awake, then */
+}

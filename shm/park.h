@@ -1,0 +1,22 @@
+/* Sleeping and waking of lanes, and of the master. */
+#ifndef MM_SHM_PARK_H
+#define MM_SHM_PARK_H
+
+#include "shm/board.h"
+
+enum { MM_LINGER_US = 30 }; /* how long a worker looks for work without sleeping */
+
+/* Lane self has found nothing to do: where that pays, spins for a while, trying to serve (true: it did something), then
+ * sleeps until it is woken. */
+void mm_lane_idle(struct mm_board *board, uint32_t self, bool (*serve)(void *context), void *context);
+
+/* Sees to it that `want` lanes of the first n look for work, not counting self (n_lanes: none is left out): those that
+ * spin count, others are woken. Workers pinned to skip_cpu are left asleep if others are there (-1: none). Work must
+ * have been stored before. */
+void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int skip_cpu);
+void mm_wake_all(struct mm_board *board);
+
+/* Tells the master that there is something to look at, if it sleeps. eventfd: non-blocking. */
+void mm_wake_master(struct mm_board *board, int eventfd);
+
+#endif

@@ -1,0 +1,112 @@
+/* process_vm_readv and _writev between a worker's warm buffers and the master's private arrays.
+ *
+ * One system call a piece and direction, all inputs of the piece in one; pieces of half a MiB stay in the second-level
+ * cache, so that what must move is moved once. A short transfer means that the array ends in unmapped memory: the
+ * argument is named. Used by a worker's lane alone; a helping caller works in place and needs none of this.
+ */
+#include "shm/peer.h"
+
+#include <errno.h>
+#include <sys/uio.h>
+
+static const uint64_t PIECE_BYTES = 512 * 1024;
+
+static bool is_fetched(const struct mm_board_arg *arg, bool scattered)
+{
+    return arg->where == MM_WHERE_PRIVATE && (arg->stride != 0) == scattered && arg->size;
+}
+
+uint64_t mm_peer_piece(const struct mm_board_map *map)
+{
+    uint64_t bytes = map->out.where == MM_WHERE_PRIVATE ? map->out.size : 0;
+    for (unsigned k = 0; k < map->n_in; k++)
+        if (is_fetched(&map->in[k], true))
+            bytes += map->in[k].size;
+    return bytes && bytes < PIECE_BYTES ? PIECE_BYTES / bytes : 1;
+}
+
+static enum mm_peer_result transfer(bool read, int pid, struct iovec *local, struct iovec *remote, unsigned long n)
+{
+    size_t want = 0;
+    for (unsigned long i = 0; i < n; i++)
+        want += local[i].iov_len;
+    ssize_t got = read ? process_vm_readv(pid, local, n, remote, n, 0) : process_vm_writev(pid, local, n, remote, n, 0);
+    if (got == (ssize_t)want)
+        return MM_PEER_OK;
+    if (got < 0 && errno != EFAULT)
+        return errno == ENOMEM ? MM_PEER_NO_MEMORY : MM_PEER_GONE;
+    return read ? MM_PEER_UNREADABLE : MM_PEER_UNWRITABLE;
+}
+
+/* address of the master's bytes: an integer that crossed the board, never a pointer of this process */
+static struct iovec at(uint64_t address, size_t bytes)
+{
+    union {
+        uint64_t number;
+        void *pointer;
+    } u = { .number = address };
+    return (struct iovec){ u.pointer, bytes };
+}
+
+static enum mm_peer_result fetch(struct mm_peer *peer, const struct mm_board_map *map, uint64_t begin, uint64_t end,
+                                 bool scattered, int *bad)
+{
+    struct iovec local[MAMUTO_MAX_ARGS], remote[MAMUTO_MAX_ARGS];
+    int argument[MAMUTO_MAX_ARGS];
+    unsigned long n = 0;
+    for (unsigned k = 0; k < map->n_in; k++) {
+        const struct mm_board_arg *arg = &map->in[k];
+        if (!is_fetched(arg, scattered))
+            continue;
+        size_t bytes = (size_t)((end - begin) * arg->size);
+        void *room = mm_buffer_reserve(&peer->in[k], bytes);
+        *bad = (int)k;
+        if (!room)
+            return MM_PEER_NO_MEMORY;
+        local[n] = (struct iovec){ room, bytes };
+        remote[n] = at(arg->offset + begin * (uint64_t)arg->stride, bytes);
+        argument[n++] = (int)k;
+    }
+    enum mm_peer_result result = n ? transfer(true, peer->pid, local, remote, n) : MM_PEER_OK;
+    for (unsigned long i = 0; result == MM_PEER_UNREADABLE && i < n; i++) {
+        *bad = argument[i];
+        if (transfer(true, peer->pid, &local[i], &remote[i], 1) != MM_PEER_OK)
+            break;
+    }
+    return result;
+}
+
+enum mm_peer_result mm_peer_fetch_values(struct mm_peer *peer, const struct mm_board_map *map, int *bad)
+{
+    return fetch(peer, map, 0, 1, false, bad);
+}
+
+enum mm_peer_result mm_peer_fetch(struct mm_peer *peer, const struct mm_board_map *map, uint64_t begin, uint64_t end,
+                                  int *bad)
+{
+    if (map->out.where == MM_WHERE_PRIVATE && !mm_buffer_reserve(&peer->out, (size_t)((end - begin) * map->out.size)))
+        return MM_PEER_NO_MEMORY;
+    return fetch(peer, map, begin, end, true, bad);
+}
+
+enum mm_peer_result mm_peer_store(struct mm_peer *peer, const struct mm_board_map *map, uint64_t begin, uint64_t end)
+{
+    size_t bytes = (size_t)((end - begin) * map->out.size);
+    struct iovec local = { peer->out.data, bytes };
+    struct iovec remote = at(map->out.offset + begin * map->out.size, bytes);
+    return transfer(false, peer->pid, &local, &remote, 1);
+}
+
+bool mm_peer_allowed(int pid, const volatile uint64_t *probe, uint64_t expected)
+{
+    uint64_t seen = 0;
+    struct iovec local = { &seen, sizeof seen }, remote = at((uint64_t)(uintptr_t)probe, sizeof seen);
+    return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof seen && seen == expected;
+}
+
+void mm_peer_fini(struct mm_peer *peer)
+{
+    for (int k = 0; k < MAMUTO_MAX_ARGS; k++)
+        mm_buffer_fini(&peer->in[k]);
+    mm_buffer_fini(&peer->out);
+}

@@ -1,0 +1,389 @@
+/* The owner's side: makes board and arena, starts the fork server, keeps its socket, frees everything at the end.
+ *
+ * Maps on the board are shm/jobs.c's. The board outlives a fork server that dies: a new one is started on it, its lanes
+ * having been swept like any dead worker's, so nothing is lost but time. The life pipe's read end is here, its write end
+ * with the fork server and its children alone: it ends when the last of them is gone.
+ * Called from the owner's thread; blocks only to vfork and for pages in mm_arena_alloc.
+ */
+#include "shm/pool.h"
+
+#include "core/alloc.h"
+#include "shm/clock.h"
+#include "shm/forkserver.h"
+#include "shm/park.h"
+#include "shm/spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const uint64_t CALIBRATION_NS = 50000;
+
+static double calibrate(void)
+{
+    uint64_t ns = mm_now_ns(), ticks = mm_ticks(), now;
+    while ((now = mm_now_ns()) - ns < CALIBRATION_NS)
+        ;
+    return (double)(mm_ticks() - ticks) / ((double)(now - ns) / 1000);
+}
+
+static int make_board(struct mm_pool *pool, mamuto_error_t *err)
+{
+    size_t bytes = sizeof *pool->board;
+    pool->board_fd = mm_shared_file("mamuto-board", bytes);
+    if (pool->board_fd < 0)
+        return mm_error_system(err, errno, "cannot make the shared memory of the job board (%zu bytes, nearly all of "
+                               "them never used; RLIMIT_FSIZE must allow them)", bytes);
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, pool->board_fd, 0);
+    if (p == MAP_FAILED)
+        return mm_error_set(err, MAMUTO_ENOMEM, "no room for the job board of %zu bytes: raise RLIMIT_AS", bytes);
+    madvise(p, bytes, MADV_DONTDUMP);
+    pool->board = p;
+    pool->board->magic = MM_BOARD_MAGIC;
+    pool->board->layout = MM_BOARD_LAYOUT;
+    pool->board->n_workers = (uint32_t)pool->config.workers;
+    pool->board->ticks_per_us = calibrate();
+    pool->board->master_pid = getpid();
+    atomic_store(&pool->board->caller_cpu, -1);
+    return 0;
+}
+
+int mm_pool_init(struct mm_pool *pool, const struct mm_pool_config *config, const struct mm_pool_events *events,
+                 void *owner, mamuto_error_t *err)
+{
+    *pool = (struct mm_pool){ .control = -1, .life = -1, .board_fd = -1, .config = *config, .events = events,
+                              .owner = owner, .arena.fd = -1 };
+    pool->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int code = pool->event < 0 ? mm_error_system(err, errno, "cannot make an eventfd") : make_board(pool, err);
+    if (!code)
+        code = mm_arena_init(&pool->arena, err);
+    if (code)
+        mm_pool_fini(pool);
+    return code;
+}
+
+int mm_pool_tell(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b)
+{
+    pool->message.type = type;
+    pool->message.id = id;
+    pool->message.a = a;
+    pool->message.b = b;
+    pool->message.text_bytes = 0;
+    return mm_control_send(pool->control, &pool->message, -1) ? MAMUTO_ESYSTEM : 0;
+}
+
+static int hand_over(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b, int fd)
+{
+    struct mm_message *message = &pool->message;
+    message->type = type;
+    message->id = id;
+    message->a = a;
+    message->b = b;
+    message->text_bytes = 0;
+    return mm_control_send(pool->control, message, fd);
+}
+
+static int send_set_up(struct mm_pool *pool, int life_write)
+{
+    int code = hand_over(pool, MM_MSG_BOARD, 0, (int64_t)sizeof *pool->board, 0, pool->board_fd);
+    if (!code)
+        code = hand_over(pool, MM_MSG_ARENA, 0, (int64_t)pool->arena.bytes, 0, pool->arena.fd);
+    if (!code)
+        code = hand_over(pool, MM_MSG_EVENT, 0, 0, 0, pool->event);
+    if (!code)
+        code = hand_over(pool, MM_MSG_LIFE, 0, 0, 0, life_write);
+    for (uint32_t i = 0; !code && i < MM_MAX_ATTACHED; i++)
+        if (pool->attached[i].base)
+            code = hand_over(pool, MM_MSG_ATTACH, i, pool->attached[i].offset, (int64_t)pool->attached[i].bytes,
+                             pool->attached[i].fd);
+    if (!code)
+        code = hand_over(pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin, pool->config.core_dumps,
+                         -1);
+    return code;
+}
+
+int mm_pool_start(struct mm_pool *pool, mamuto_error_t *err)
+{
+    int pipe_ends[2];
+    if (pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0)
+        return mm_error_system(err, errno, "cannot make the life pipe");
+    int code = mm_spawn_fork_server(&pool->server, &pool->control, err);
+    if (!code) {
+        pool->life = pipe_ends[0];
+        int sent = send_set_up(pool, pipe_ends[1]);
+        if (sent)
+            code = mm_error_system(err, -sent, "cannot set the fork server up");
+    } else
+        close(pipe_ends[0]);
+    close(pipe_ends[1]);
+    pool->n_up = 0;
+    return code;
+}
+
+/* --- what the fork server sends -------------------------------------------------------------------------------- */
+
+static void on_hello(struct mm_pool *pool)
+{
+    mamuto_error_t err = { 0 };
+    size_t at = 0;
+    const char *id = mm_message_next(&pool->message, &at);
+    if (pool->up || (id && strcmp(id, MM_BUILD_ID) == 0))
+        return;
+    mm_error_set(&err, MAMUTO_EVERSION, "the helper program is of build %s, this library of build %s: install both from "
+                 "the same build, or name the right one in $MAMUTO_AGENT", id ? id : "?", MM_BUILD_ID);
+    pool->up = true;
+    pool->events->on_up(pool->owner, err.code, &err);
+}
+
+static void on_worker_up(struct mm_pool *pool)
+{
+    pool->n_up++;
+    if (pool->up || pool->n_up < (uint32_t)pool->config.workers)
+        return;
+    pool->up = true;
+    pool->events->on_up(pool->owner, 0, NULL);
+}
+
+static void on_died(struct mm_pool *pool)
+{
+    uint32_t lane = pool->message.id;
+    if (lane >= (uint32_t)pool->config.workers)
+        return;
+    int status = (int)pool->message.a;
+    struct mm_death death = { lane, status, (enum mm_verdict)atomic_load(&pool->board->lanes[lane].verdict),
+                              status < 0 ? -status : 0 };
+    if (status < 0 && !pool->up) {
+        mamuto_error_t err = { 0 };
+        mm_error_system(&err, -status, "cannot start worker %u of %d", lane, pool->config.workers);
+        pool->up = true;
+        pool->events->on_up(pool->owner, err.code, &err);
+        return;
+    }
+    pool->n_up -= status >= 0 && pool->n_up > 0;
+    pool->events->on_death(pool->owner, &death);
+}
+
+static void handle(struct mm_pool *pool)
+{
+    switch (pool->message.type) {
+    case MM_MSG_HELLO:
+        on_hello(pool);
+        break;
+    case MM_MSG_UP:
+        on_worker_up(pool);
+        break;
+    case MM_MSG_DIED:
+        on_died(pool);
+        break;
+    case MM_MSG_FUNCTION:
+        pool->events->on_function(pool->owner, &pool->message);
+        break;
+    case MM_MSG_LOADED:
+        pool->events->on_loaded(pool->owner, &pool->message);
+        break;
+    case MM_MSG_PUNCHED:
+        mm_arena_punched(&pool->arena, (uint64_t)pool->message.a);
+        break;
+    default: /* a module's child can write here: what is not known is passed over */
+        break;
+    }
+}
+
+bool mm_pool_on_control(struct mm_pool *pool)
+{
+    int got = 1, fd;
+    while (pool->control >= 0 && (got = mm_control_receive(pool->control, &pool->message, &fd)) > 0) {
+        if (fd >= 0)
+            close(fd);
+        handle(pool);
+    }
+    return got == -EAGAIN;
+}
+
+void mm_pool_on_event(struct mm_pool *pool)
+{
+    uint64_t count;
+    if (read(pool->event, &count, sizeof count) < 0)
+        return; /* empty already */
+}
+
+bool mm_pool_on_life(struct mm_pool *pool)
+{
+    char byte;
+    ssize_t got = read(pool->life, &byte, 1);
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR)))
+        return false;
+    while (waitpid(pool->server, NULL, 0) < 0 && errno == EINTR)
+        ; /* ECHILD: the program has reaped it */
+    pool->server = 0;
+    close(pool->life);
+    pool->life = -1;
+    return true;
+}
+
+void mm_pool_stop(struct mm_pool *pool, bool force)
+{
+    if (pool->control >= 0)
+        close(pool->control);
+    pool->control = -1;
+    if (force && pool->server > 0) {
+        kill(-pool->server, SIGKILL);
+        kill(pool->server, SIGKILL);
+    }
+}
+
+void mm_pool_fini(struct mm_pool *pool)
+{
+    mm_pool_stop(pool, false);
+    if (pool->life >= 0)
+        close(pool->life);
+    if (pool->event >= 0)
+        close(pool->event);
+    for (uint32_t i = 0; i < MM_MAX_ATTACHED; i++)
+        if (pool->attached[i].base) {
+            munmap(pool->attached[i].base, pool->attached[i].bytes);
+            close(pool->attached[i].fd);
+        }
+    mm_arena_fini(&pool->arena);
+    if (pool->board)
+        munmap(pool->board, sizeof *pool->board);
+    if (pool->board_fd >= 0)
+        close(pool->board_fd);
+    *pool = (struct mm_pool){ .control = -1, .event = -1, .life = -1, .board_fd = -1, .arena.fd = -1 };
+}
+
+void mm_pool_respawn(struct mm_pool *pool, uint32_t lane)
+{
+    atomic_store(&pool->board->lanes[lane].claim, 0);
+    atomic_store(&pool->board->lanes[lane].in, 0);
+    if (pool->control >= 0)
+        mm_pool_tell(pool, MM_MSG_RESPAWN, lane, 0, 0);
+    mm_wake_all(pool->board);
+}
+
+/* --- modules, arrays, files ------------------------------------------------------------------------------------ */
+
+int mm_pool_load(struct mm_pool *pool, uint32_t module, const char *path, const char *cc, char *const *cflags,
+                 char *const *libs, mamuto_error_t *err)
+{
+    struct mm_message *message = &pool->message;
+    *message = (struct mm_message){ .type = MM_MSG_LOAD, .id = module };
+    bool fits = mm_message_add(message, path) == 0 && mm_message_add(message, cc) == 0;
+    for (; fits && cflags[message->a]; message->a++)
+        fits = mm_message_add(message, cflags[message->a]) == 0;
+    for (; fits && libs[message->b]; message->b++)
+        fits = mm_message_add(message, libs[message->b]) == 0;
+    if (!fits)
+        return mm_error_set(err, MAMUTO_ESIZE, "module %s: its path and the config's cflags and libs are over %d bytes", path,
+                            MM_MESSAGE_TEXT);
+    int code = mm_control_send(pool->control, message, -1);
+    return code ? mm_error_system(err, -code, "module %s: cannot ask the fork server to load it", path) : 0;
+}
+
+static int check_file(int fd, int64_t offset, size_t bytes, mamuto_error_t *err)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return mm_error_system(err, errno, "mamuto_attach: fd %d", fd);
+    int64_t page = sysconf(_SC_PAGESIZE);
+    if (offset < 0 || offset % page != 0)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: offset %lld is not a multiple of the page size, %lld",
+                            (long long)offset, (long long)page);
+    if (!S_ISREG(status.st_mode))
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: fd %d is not a regular file", fd);
+    if (bytes == 0 || offset > status.st_size || bytes > (uint64_t)(status.st_size - offset))
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: bytes %lld to %lld + %zu are not all in the file, which has "
+                            "%lld", (long long)offset, (long long)offset, bytes, (long long)status.st_size);
+    return 0;
+}
+
+int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
+{
+    int code = check_file(fd, offset, bytes, err);
+    if (code)
+        return code;
+    uint32_t i = 0;
+    while (i < MM_MAX_ATTACHED && pool->attached[i].base)
+        i++;
+    if (i == MM_MAX_ATTACHED)
+        return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_attach: %d files are attached, no more can be", MM_MAX_ATTACHED);
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, MM_CONTROL_FD + 1);
+    if (copy < 0)
+        return mm_error_system(err, errno, "mamuto_attach: cannot duplicate fd %d", fd);
+    void *base = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, offset);
+    atomic_fetch_add(&pool->board->attached[i].serial, 1);
+    code = base == MAP_FAILED ? errno : -hand_over(pool, MM_MSG_ATTACH, i, offset, (int64_t)bytes, copy);
+    if (code) {
+        if (base != MAP_FAILED)
+            munmap(base, bytes);
+        close(copy);
+        return mm_error_system(err, code, "mamuto_attach: cannot map %zu bytes of fd %d", bytes, fd);
+    }
+    pool->attached[i] = (struct mm_attachment){ base, bytes, offset, copy };
+    pool->n_attached = i < pool->n_attached ? pool->n_attached : i + 1;
+    atomic_fetch_add(&pool->board->attach_serial, 1);
+    mm_wake_all(pool->board);
+    *p = base;
+    return 0;
+}
+
+static int detach(struct mm_pool *pool, const void *p)
+{
+    for (uint32_t i = 0; i < MM_MAX_ATTACHED; i++) {
+        struct mm_attachment *file = &pool->attached[i];
+        if (!file->base || file->base != p)
+            continue;
+        munmap(file->base, file->bytes);
+        close(file->fd);
+        *file = (struct mm_attachment){ 0 };
+        if (pool->control >= 0)
+            mm_pool_tell(pool, MM_MSG_DETACH, i, 0, 0);
+        return 0;
+    }
+    return -1;
+}
+
+uint64_t mm_pool_size(const struct mm_pool *pool, const void *p)
+{
+    for (uint32_t i = 0; p && i < pool->n_attached; i++)
+        if (pool->attached[i].base == p)
+            return pool->attached[i].bytes;
+    return mm_arena_size(&pool->arena, p);
+}
+
+int mm_pool_free(struct mm_pool *pool, const void *p)
+{
+    struct mm_extent punch;
+    if (mm_arena_free(&pool->arena, p, &punch) != 0)
+        return detach(pool, p);
+    if (punch.bytes && (pool->control < 0 || mm_pool_tell(pool, MM_MSG_PUNCH, 0, (int64_t)punch.offset,
+                                                          (int64_t)punch.bytes) != 0))
+        mm_arena_punched(&pool->arena, punch.offset); /* no one to punch it: taken as cold, its pages are still there */
+    return 0;
+}
+
+enum mm_where mm_pool_locate(const struct mm_pool *pool, const void *p, uint64_t bytes, uint32_t *region,
+                             uint64_t *offset)
+{
+    *region = 0;
+    if (mm_arena_holds(&pool->arena, p))
+        return mm_arena_find(&pool->arena, p, bytes, offset) ? MM_WHERE_ARENA : MM_WHERE_NONE;
+    for (uint32_t i = 0; i < pool->n_attached; i++) {
+        const struct mm_attachment *file = &pool->attached[i];
+        uintptr_t at = (uintptr_t)p, base = (uintptr_t)file->base;
+        if (!file->base || at < base || at - base >= file->bytes)
+            continue;
+        if (bytes > file->bytes - (at - base))
+            return MM_WHERE_NONE;
+        *region = i;
+        *offset = at - base;
+        return MM_WHERE_ATTACHED;
+    }
+    *offset = (uint64_t)(uintptr_t)p;
+    return MM_WHERE_PRIVATE;
+}

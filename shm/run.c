@@ -1,0 +1,326 @@
+/* A lane's chunk: arguments resolved, the function called in blocks, results stored, failures recorded, grains committed.
+ *
+ * A chunk runs as a whole, in blocks of about 50 µs between which the map's stop word is looked at. If an item fails in
+ * it, the chunk is run again one item a call under the lane's cursor, which names the items that fail; a chunk whose
+ * lane died comes back from the sweep in the same way. No clock is read and nothing is stored per item otherwise.
+ * Private arrays pass through the lane's buffers in pieces (shm/peer.c); a helping caller works on them in place.
+ * Called by workers and by a helping caller. Does not claim (shm/claim.c) and does not sleep (shm/park.c).
+ */
+#include "shm/run.h"
+
+#include "shm/clock.h"
+#include "shm/park.h"
+
+#include <stdio.h>
+
+static const double BLOCK_US = 50;
+
+enum outcome { RAN, FAILED, STOPPED };
+
+static void on_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
+{
+    (void)i; /* which item it is becomes known when it runs alone */
+    struct mm_failure *failure = &((struct mm_runner *)chunk->host)->failure;
+    if (failure->code)
+        return;
+    failure->code = MAMUTO_EITEM;
+    failure->item_code = code ? code : 1;
+    snprintf(failure->text, sizeof failure->text, "%s", text ? text : "");
+}
+
+static const void *on_pack(mamuto_chunk_t *chunk, int k)
+{
+    struct mm_runner *runner = chunk->host;
+    const mamuto_chunk_in_t *in = &chunk->in[k];
+    char *room = NULL;
+    size_t bytes;
+    if (!__builtin_mul_overflow(chunk->count, in->size, &bytes))
+        room = mm_buffer_reserve(&runner->packed[k], bytes ? bytes : 1);
+    for (size_t i = 0; room && i < chunk->count; i++)
+        memcpy(room + i * in->size, in->data + (ptrdiff_t)i * in->stride, in->size);
+    return room;
+}
+
+static bool is_in_place(const struct mm_runner *runner) { return runner->peer.pid == 0; }
+
+/* Where an argument begins in this process; NULL: its pieces come through the peer's buffers. */
+static const char *resolve(const struct mm_runner *runner, const struct mm_board_map *map,
+                           const struct mm_board_arg *arg)
+{
+    union {
+        uint64_t number;
+        const char *pointer;
+    } address = { .number = arg->offset };
+    switch ((enum mm_where)arg->where) {
+    case MM_WHERE_ARENA:
+        return runner->view->arena_read + arg->offset;
+    case MM_WHERE_ATTACHED:
+        return runner->view->attached[arg->region].base + arg->offset;
+    case MM_WHERE_INLINE:
+        return map->inline_bytes + arg->offset;
+    case MM_WHERE_PRIVATE:
+        return is_in_place(runner) ? address.pointer : NULL;
+    case MM_WHERE_NONE:
+        break;
+    }
+    return NULL;
+}
+
+/* A failure that ends the map, whatever on_error says. */
+static void stop_map(struct mm_runner *runner, int code, const char *text)
+{
+    struct mm_failure failure = { .code = code };
+    snprintf(failure.text, sizeof failure.text, "%s", text);
+    mm_record_add(runner->map, runner->gen, MAMUTO_NO_ITEM, (int)runner->self, 0, &failure);
+    atomic_fetch_or(&runner->map->stop, MM_STOP);
+}
+
+static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, int bad)
+{
+    char text[MM_RECORD_TEXT];
+    switch (result) {
+    case MM_PEER_OK:
+        return false;
+    case MM_PEER_UNREADABLE:
+        snprintf(text, sizeof text, "argument %d is not readable: its array ends before its last item", bad);
+        stop_map(runner, MAMUTO_EARGS, text);
+        break;
+    case MM_PEER_UNWRITABLE:
+        stop_map(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
+        break;
+    case MM_PEER_NO_MEMORY:
+        stop_map(runner, MAMUTO_ENOMEM, "a worker has no memory for the items of private arrays");
+        break;
+    case MM_PEER_GONE:
+        stop_map(runner, MAMUTO_ESYSTEM, "a worker may not read the arrays of this program any more");
+        break;
+    }
+    return true;
+}
+
+static void describe_inputs(struct mm_runner *runner, const struct mm_board_map *map)
+{
+    for (unsigned k = 0; k < map->n_in; k++) {
+        const struct mm_board_arg *arg = &map->in[k];
+        const char *data = resolve(runner, map, arg);
+        if (!data && arg->stride == 0)
+            data = runner->peer.in[k].data;
+        runner->staged |= arg->where == MM_WHERE_PRIVATE && arg->stride && !is_in_place(runner);
+        runner->base.in[k] = (mamuto_chunk_in_t){ data, (ptrdiff_t)arg->stride, arg->size, arg->len };
+    }
+}
+
+static void describe_output(struct mm_runner *runner, const struct mm_board_map *map)
+{
+    union {
+        const char *read;
+        char *write;
+    } place = { resolve(runner, map, &map->out) };
+    if (map->out.where == MM_WHERE_ARENA)
+        place.write = runner->view->arena_write + map->out.offset;
+    runner->staged |= map->out.where == MM_WHERE_PRIVATE && !is_in_place(runner);
+    runner->base.out = place.write;
+    runner->base.out_stride = (ptrdiff_t)map->out.size;
+    runner->base.out_size = map->out.size;
+}
+
+bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen)
+{
+    if (runner->gen == gen)
+        return true;
+    runner->gen = gen;
+    runner->map = map;
+    runner->staged = false;
+    runner->run = runner->modules[map->module].functions[map->function]->run;
+    runner->base = (mamuto_chunk_t){
+        .first = map->first, .dims = runner->dims, .fail = on_fail, .pack = on_pack, .host = runner
+    };
+    for (unsigned j = 0; j < map->n_dims; j++)
+        runner->dims[j] = map->dims[j];
+    struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
+    *pace = (struct mm_pace){ .gen = gen, .item_ticks = map->item_ticks };
+    int bad = 0;
+    if (!is_in_place(runner) && peer_failed(runner, mm_peer_fetch_values(&runner->peer, map, &bad), bad)) {
+        runner->gen = 0;
+        return false;
+    }
+    describe_inputs(runner, map);
+    describe_output(runner, map);
+    return true;
+}
+
+/* One call of the function for items [begin, end). */
+static void call(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    struct mm_board_map *map = runner->map;
+    mamuto_chunk_t chunk = runner->base;
+    chunk.first += begin;
+    chunk.count = (size_t)(end - begin);
+    for (unsigned k = 0; k < map->n_in; k++) {
+        if (!chunk.in[k].data)
+            chunk.in[k].data = runner->peer.in[k].data;
+        else
+            chunk.in[k].data += (ptrdiff_t)begin * chunk.in[k].stride;
+    }
+    chunk.out = chunk.out ? chunk.out + begin * chunk.out_size : runner->peer.out.data;
+    int code = runner->run(&chunk);
+    if (code)
+        on_fail(&chunk, 0, code, NULL);
+}
+
+static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    int bad = 0;
+    if (peer_failed(runner, mm_peer_fetch(&runner->peer, runner->map, begin, end, &bad), bad))
+        return STOPPED;
+    call(runner, begin, end);
+    if (runner->failure.code)
+        return FAILED;
+    if (runner->map->out.where == MM_WHERE_PRIVATE &&
+        peer_failed(runner, mm_peer_store(&runner->peer, runner->map, begin, end), bad))
+        return STOPPED;
+    return RAN;
+}
+
+static enum outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    runner->failure.code = 0;
+    if (runner->staged)
+        return run_piece(runner, begin, end);
+    call(runner, begin, end);
+    return runner->failure.code ? FAILED : RAN;
+}
+
+/* Items between two looks at the stop word. */
+static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
+{
+    double item_ticks = runner->pace[mm_map_slot(runner->gen)].item_ticks;
+    double items = item_ticks > 0 ? BLOCK_US * runner->board->ticks_per_us / item_ticks : (double)all;
+    uint64_t block = items < 1 ? 1 : items < (double)all ? (uint64_t)items : all;
+    uint64_t piece = runner->staged ? mm_peer_piece(runner->map) : block;
+    return block < piece ? block : piece;
+}
+
+static enum outcome run_whole(struct mm_runner *runner, const struct mm_taken *taken)
+{
+    uint64_t i = mm_grain_item(runner->map, taken->begin), end = mm_grain_item(runner->map, taken->end);
+    uint64_t block = block_items(runner, end - i);
+    enum outcome outcome = RAN;
+    while (i < end && outcome == RAN) {
+        uint64_t stop = end - i > block ? i + block : end;
+        outcome = run_items(runner, i, stop);
+        i = stop;
+        if (i < end && outcome == RAN && mm_map_stopped(runner->map))
+            return STOPPED;
+    }
+    return outcome;
+}
+
+void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int worker, int signal,
+                   const struct mm_failure *failure)
+{
+    uint32_t i = atomic_fetch_add(&map->n_records, 1);
+    if (i >= MM_MAX_RECORDS)
+        return;
+    struct mm_record *record = &map->records[i];
+    record->code = failure->code;
+    record->item_code = failure->item_code;
+    record->signal = signal;
+    record->worker = worker;
+    record->item = item;
+    memcpy(record->text, failure->text, sizeof record->text);
+    atomic_store_explicit(&record->ready, mm_map_tag(gen), memory_order_release);
+}
+
+/* The item has failed for good: recorded, its result zeroed. */
+static void settle_failed(struct mm_runner *runner, uint64_t item)
+{
+    struct mm_board_map *map = runner->map;
+    if (runner->base.out)
+        memset(runner->base.out + item * map->out.size, 0, map->out.size);
+    else {
+        memset(runner->peer.out.data, 0, map->out.size);
+        peer_failed(runner, mm_peer_store(&runner->peer, map, item, item + 1), 0);
+    }
+    int worker = runner->eventfd < 0 ? -1 : (int)runner->self;
+    mm_record_add(map, runner->gen, map->first + item, worker, 0, &runner->failure);
+    if (map->fail_fast)
+        atomic_fetch_or(&map->stop, MM_STOP);
+}
+
+/* One item, with its retries. FAILED: for good. */
+static enum outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint64_t item, uint32_t attempts)
+{
+    enum outcome outcome;
+    do {
+        atomic_store_explicit(&lane->attempts, attempts, memory_order_relaxed);
+        MM_POINT("attempt");
+        outcome = run_items(runner, item, item + 1);
+    } while (outcome == FAILED && attempts++ < runner->map->retries);
+    if (outcome == FAILED)
+        settle_failed(runner, item);
+    return outcome;
+}
+
+/* Items of the chunk one by one. The cursor names the one that runs; failed[] beside it, by the cursor's lowest bit,
+ * changes with it in one store, so that a death leaves both in step. true: all grains of the map look done. */
+static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
+{
+    struct mm_board_map *map = runner->map;
+    struct mm_lane *lane = &runner->board->lanes[runner->self];
+    uint64_t item = taken->first_item;
+    uint32_t failed = taken->failed, attempts = taken->attempts;
+    bool complete = false;
+    for (uint32_t grain = taken->begin; grain < taken->end; grain++) {
+        for (uint64_t end = mm_grain_item(map, grain + 1); item < end; item++, attempts = 0) {
+            enum outcome outcome = run_one(runner, lane, item, attempts);
+            if (outcome == STOPPED)
+                return complete;
+            failed += outcome == FAILED;
+            if (item + 1 == end) {
+                complete = mm_grain_commit(map, runner->gen, grain, failed);
+                failed = 0;
+            }
+            atomic_store_explicit(&lane->failed[(item + 1) & 1], failed, memory_order_relaxed);
+            atomic_store_explicit(&lane->cursor, item + 1, memory_order_release);
+            MM_POINT("cursor");
+            if (mm_map_stopped(map))
+                return complete;
+        }
+    }
+    return complete;
+}
+
+void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
+{
+    struct mm_board_map *map = runner->map;
+    struct mm_lane *lane = &runner->board->lanes[runner->self];
+    bool complete = false;
+    uint64_t start = mm_ticks();
+    enum outcome outcome = taken->singly ? FAILED : run_whole(runner, taken);
+    if (outcome == RAN) {
+        uint64_t ticks = mm_ticks() - start;
+        uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
+        mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
+        MM_POINT("ran");
+        atomic_fetch_add_explicit(&map->busy_ticks, ticks, memory_order_relaxed);
+        complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
+    } else {
+        if (outcome == FAILED) {
+            if (!taken->singly)
+                mm_claim_make_singly(runner->board, map, runner->self, taken);
+            complete = run_singly(runner, taken);
+        }
+        mm_claim_release(lane);
+    }
+    bool tell = atomic_load(&map->stop) || (complete && atomic_load(&runner->board->polling));
+    if (runner->eventfd >= 0 && tell)
+        mm_wake_master(runner->board, runner->eventfd);
+}
+
+void mm_runner_fini(struct mm_runner *runner)
+{
+    mm_peer_fini(&runner->peer);
+    for (int k = 0; k < MAMUTO_MAX_ARGS; k++)
+        mm_buffer_fini(&runner->packed[k]);
+}

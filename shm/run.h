@@ -1,0 +1,54 @@
+/* Running what a lane has claimed: from offsets on the board to a call of the module's function. */
+#ifndef MM_SHM_RUN_H
+#define MM_SHM_RUN_H
+
+#include "shm/claim.h"
+#include "shm/load.h"
+#include "shm/peer.h"
+
+/* How this process sees the data: two views of the arena, so that a function cannot write into its arguments. */
+struct mm_view {
+    const char *arena_read;
+    char *arena_write;
+    struct {
+        const char *base;
+        uint64_t bytes;
+        uint32_t serial;
+    } attached[MM_MAX_ATTACHED];
+};
+
+struct mm_failure {
+    int code, item_code; /* code 0: none */
+    char text[MM_RECORD_TEXT];
+};
+
+struct mm_runner {
+    struct mm_board *board;
+    uint32_t self; /* lane */
+    const struct mm_view *view;
+    struct mm_loaded *modules; /* MM_MAX_MODULES */
+    int eventfd;               /* the master's; -1: this is the master */
+    struct mm_peer peer;
+    struct mm_buffer packed[MAMUTO_MAX_ARGS];
+    struct mm_pace pace[MM_MAX_MAPS];
+    /* of the map that it is prepared for */
+    uint64_t gen;
+    struct mm_board_map *map;
+    mamuto_chunk_t base;
+    size_t dims[MAMUTO_MAX_DIMS];
+    int (*run)(mamuto_chunk_t *);
+    bool staged;
+    struct mm_failure failure; /* of the call that runs */
+};
+
+/* Resolves the map's function and arguments; the lane is in the map. The module is loaded already. false: an argument
+ * could not be fetched; the map is stopped with a record that says so. */
+bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen);
+/* Runs what was taken to its commit or release. */
+void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken);
+/* Adds a failure to the map's records, if there is room. item: of the call, or MAMUTO_NO_ITEM. */
+void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int worker, int signal,
+                   const struct mm_failure *failure);
+void mm_runner_fini(struct mm_runner *runner);
+
+#endif

@@ -1,0 +1,128 @@
+/* Finds the helper program and starts it with posix_spawn: default signals, an empty mask, one socket and the standard
+ * streams. The child cleans up the rest itself (shm/forkserver.c). Called by the owner of a pool; blocks for the time of
+ * a vfork and an exec. */
+#include "shm/spawn.h"
+
+#include "core/error.h"
+#include "core/program.h"
+#include "shm/forkserver.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define HELPER "mamuto-agent"
+
+extern char **environ;
+
+struct search {
+    char path[PATH_MAX];
+    char tried[320];
+};
+
+static bool try_path(struct search *search, const char *folder, const char *rest)
+{
+    int n = snprintf(search->path, sizeof search->path, "%s%s", folder, rest);
+    if (n < 0 || (size_t)n >= sizeof search->path)
+        return false;
+    if (access(search->path, X_OK) == 0)
+        return true;
+    size_t used = strlen(search->tried);
+    snprintf(search->tried + used, sizeof search->tried - used, "%s%s", used ? ", " : "", search->path);
+    return false;
+}
+
+/* The folder of the file that holds this code: libmamuto, or the program it is linked into. */
+static bool own_folder(char *folder, size_t size)
+{
+    Dl_info info;
+    char real[PATH_MAX];
+    static const int here;
+    if (!dladdr(&here, &info) || !info.dli_fname || !realpath(info.dli_fname, real))
+        if (!realpath("/proc/self/exe", real))
+            return false;
+    char *slash = strrchr(real, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    return snprintf(folder, size, "%s", real) < (int)size;
+}
+
+static int find_helper(struct search *search, mamuto_error_t *err)
+{
+    const char *named = getenv("MAMUTO_AGENT");
+    char folder[PATH_MAX];
+    if (named && *named) {
+        if (try_path(search, named, ""))
+            return 0;
+        return mm_error_set(err, MAMUTO_EHOST, "the helper program that $MAMUTO_AGENT names, %s, cannot be run: %s", named,
+                            strerror(errno));
+    }
+    if (own_folder(folder, sizeof folder) &&
+        (try_path(search, folder, "/" HELPER) || try_path(search, folder, "/../libexec/mamuto/" HELPER)))
+        return 0;
+    if (try_path(search, MM_AGENT_DIR, "/" HELPER))
+        return 0;
+    return mm_error_set(err, MAMUTO_EHOST, "the helper program " HELPER " is not found; tried: %s; install it, or name it "
+                        "in $MAMUTO_AGENT", search->tried);
+}
+
+static int spawn(pid_t *pid, const char *path, int control)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    char number[16];
+    snprintf(number, sizeof number, "%d", MM_CONTROL_FD);
+    char *const argv[] = { (char[]){ HELPER }, (char[]){ MM_FORK_SERVER_ARGUMENT }, number, NULL };
+    sigemptyset(&none);
+    sigfillset(&all);
+    int code = posix_spawn_file_actions_init(&actions);
+    if (code)
+        return code;
+    code = posix_spawnattr_init(&attributes);
+    if (!code) {
+        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+        posix_spawnattr_setsigmask(&attributes, &none);
+        posix_spawnattr_setsigdefault(&attributes, &all);
+        code = posix_spawn_file_actions_adddup2(&actions, control, MM_CONTROL_FD);
+        if (!code)
+            code = posix_spawn(pid, path, &actions, &attributes, argv, environ);
+        posix_spawnattr_destroy(&attributes);
+    }
+    posix_spawn_file_actions_destroy(&actions);
+    return code;
+}
+
+int mm_spawn_fork_server(pid_t *pid, int *control, mamuto_error_t *err)
+{
+    struct search search = { .path = "/proc/self/exe" };
+    int pair[2], code = mm_program_functions() ? 0 : find_helper(&search, err);
+    if (code)
+        return code;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
+        return mm_error_system(err, errno, "cannot make the socket to the fork server");
+    if (pair[1] == MM_CONTROL_FD) { /* dup2 onto itself would leave it close-on-exec */
+        int other = fcntl(pair[1], F_DUPFD_CLOEXEC, MM_CONTROL_FD + 1);
+        close(pair[1]);
+        pair[1] = other;
+    }
+    code = pair[1] < 0 ? errno : spawn(pid, search.path, pair[1]);
+    if (pair[1] >= 0)
+        close(pair[1]);
+    if (code) {
+        close(pair[0]);
+        return mm_error_set(err, MAMUTO_EHOST, "cannot start the helper program %s: %s", search.path, strerror(code));
+    }
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    *control = pair[0];
+    return 0;
+}

@@ -1,0 +1,14 @@
+/* Starting the fork server of a mapper. */
+#ifndef MM_SHM_SPAWN_H
+#define MM_SHM_SPAWN_H
+
+#include "core/mamuto.h"
+
+#include <sys/types.h>
+
+/* Starts the program itself, where it called mamuto_main(), else the helper mamuto-agent: $MAMUTO_AGENT, beside
+ * libmamuto, ../libexec/mamuto from there, the install prefix. control: a non-blocking, close-on-exec socket to it.
+ * EHOST: no helper is found (the sentence lists what was tried) or it cannot be started; ESYSTEM. */
+int mm_spawn_fork_server(pid_t *pid, int *control, mamuto_error_t *err);
+
+#endif

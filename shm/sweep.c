@@ -1,0 +1,220 @@
+/* The sweep. A grain is always named by a word, an entry, a claim or its done word, and is named in its next place before
+ * it leaves the one before. So what a dead lane has lost lies within its last claim, and is what nobody else names.
+ *
+ * Lanes go on while the master looks. Words and entries are read before live claims, claims before done words: the
+ * direction in which grains move. The one move back (a stolen rest into its thief's word) bumps lane.moves, so a look
+ * during which moves changed, or in which a live lane only intends to take such a grain, is repeated; one that does not
+ * settle (the lane may be stopped) is put off, never waited for.
+ * What a lane ran when it died is run again one item a call; if it ran singly, the cursor's item is at fault.
+ */
+#include "shm/sweep.h"
+
+#include "shm/clock.h"
+#include "shm/run.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+enum { LOOKS = 200 };
+
+struct look {
+    struct mm_board *board;
+    struct mm_board_map *map;
+    uint64_t gen;
+    uint32_t dead, begin, end; /* the dead lane's claim */
+};
+
+static uint64_t moves(const struct look *look, bool *odd)
+{
+    uint64_t sum = 0;
+    *odd = false;
+    for (uint32_t i = 0; i < look->map->n_lanes; i++) {
+        uint64_t n = atomic_load(&look->board->lanes[i].moves);
+        if (i == look->dead)
+            continue;
+        sum += n;
+        *odd |= n & 1;
+    }
+    return sum;
+}
+
+static bool in_words(const struct look *look, uint32_t grain)
+{
+    _Atomic uint64_t *words = mm_map_words(look->map);
+    for (uint32_t i = 0; i < look->map->n_lanes; i++) {
+        uint64_t word = atomic_load(&words[i]);
+        if (mm_word_left(word, look->gen) && grain >= mm_word_begin(word) && grain < mm_word_end(word))
+            return true;
+    }
+    return false;
+}
+
+static bool in_entries(const struct look *look, uint32_t grain)
+{
+    for (unsigned i = 0; i < MM_MAX_RETURNED; i++) {
+        struct mm_returned *entry = &look->map->returned[i];
+        uint64_t state = atomic_load(&entry->state);
+        if ((state & 0xff) != MM_ENTRY_FREE && grain >= entry->begin && grain < entry->end)
+            return true;
+    }
+    return false;
+}
+
+/* OWNED by a live lane: held. INTENT: *unclear. */
+static bool in_claims(const struct look *look, uint32_t grain, bool *unclear)
+{
+    unsigned slot = (unsigned)(look->map - look->board->maps);
+    for (uint32_t i = 0; i < look->map->n_lanes; i++) {
+        uint64_t claim = i == look->dead ? 0 : atomic_load(&look->board->lanes[i].claim);
+        if (!claim || mm_claim_slot(claim) != slot || grain < mm_claim_begin(claim) || grain >= mm_claim_end(claim))
+            continue;
+        if (mm_claim_state(claim) == MM_CLAIM_OWNED)
+            return true;
+        *unclear = true;
+    }
+    return false;
+}
+
+static bool is_done(const struct look *look, uint32_t grain)
+{
+    return atomic_load(&mm_map_done(look->map)[grain]) >> 32 == mm_map_tag(look->gen);
+}
+
+/* Is this grain lost? -1: cannot be told now. */
+static int is_lost(const struct look *look, uint32_t grain)
+{
+    for (int i = 0; i < LOOKS; i++) {
+        bool odd, unclear = false;
+        uint64_t before = moves(look, &odd);
+        bool held = in_words(look, grain) || in_entries(look, grain) || in_claims(look, grain, &unclear) ||
+                    is_done(look, grain);
+        if (held)
+            return 0;
+        bool odd_after;
+        if (!odd && !unclear && moves(look, &odd_after) == before)
+            return 1;
+        mm_relax();
+    }
+    return -1;
+}
+
+static bool recorded(const struct mm_board_map *map, uint64_t gen, uint64_t item)
+{
+    uint32_t n = atomic_load(&map->n_records);
+    for (uint32_t i = 0; i < n && i < MM_MAX_RECORDS; i++)
+        if (atomic_load(&map->records[i].ready) == mm_map_tag(gen) && map->records[i].item == item)
+            return true;
+    return false;
+}
+
+static void describe(const struct mm_death *death, struct mm_failure *failure, int *signal)
+{
+    *signal = WIFSIGNALED(death->status) ? WTERMSIG(death->status) : 0;
+    failure->code = death->verdict == MM_VERDICT_TIMEOUT ? MAMUTO_ETIMEOUT : MAMUTO_ECRASH;
+    if (WIFEXITED(death->status))
+        snprintf(failure->text, sizeof failure->text, "it called exit(%d)", WEXITSTATUS(death->status));
+}
+
+/* The item that the cursor names has failed. true: for good. */
+static bool blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
+                  char *result)
+{
+    uint64_t item = rest->first_item;
+    if (rest->attempts < map->retries) {
+        rest->attempts++;
+        return false;
+    }
+    struct mm_failure failure = { 0 };
+    int signal;
+    describe(death, &failure, &signal);
+    memset(result + item * map->out.size, 0, map->out.size);
+    if (!recorded(map, gen, map->first + item))
+        mm_record_add(map, gen, map->first + item, (int)death->lane, signal, &failure);
+    rest->attempts = 0;
+    rest->failed++;
+    rest->first_item++;
+    if (rest->first_item == mm_grain_item(map, rest->begin + 1)) {
+        mm_grain_commit(map, gen, rest->begin, rest->failed);
+        rest->begin++;
+        rest->failed = 0;
+    }
+    if (map->fail_fast)
+        atomic_fetch_or(&map->stop, MM_STOP);
+    return true;
+}
+
+/* The lane ran singly: go on behind the item at fault. */
+static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result)
+{
+    struct mm_lane *lane = &look->board->lanes[look->dead];
+    uint64_t item = atomic_load(&lane->cursor);
+    struct mm_taken rest = { .begin = look->begin, .end = look->end, .singly = true, .first_item = item,
+                             .failed = atomic_load(&lane->failed[item & 1]), .attempts = atomic_load(&lane->attempts) };
+    while (rest.begin < rest.end && mm_grain_item(look->map, rest.begin + 1) <= item)
+        rest.begin++; /* done: their words were stored before the cursor moved on */
+    enum mm_swept swept = MM_SWEPT_RETURNED;
+    if (rest.begin < rest.end && is_done(look, rest.begin)) { /* it died between the done word and the cursor */
+        rest.begin++;
+        rest.first_item = mm_grain_item(look->map, rest.begin);
+        rest.failed = rest.attempts = 0;
+    } else if (rest.begin < rest.end && blame(look->map, look->gen, death, &rest, result))
+        swept = MM_SWEPT_SETTLED;
+    if (rest.begin < rest.end && !mm_returned_add(look->map, &rest))
+        return MM_SWEPT_LATER;
+    return swept;
+}
+
+/* The lane ran, or was about to take, whole grains: those that are lost are run again, singly if they may be at fault. */
+static enum mm_swept return_grains(const struct look *look, bool singly)
+{
+    for (uint32_t i = look->begin; i < look->end;) {
+        struct mm_taken run = { .begin = i, .end = i, .singly = singly, .first_item = mm_grain_item(look->map, i) };
+        int lost = 0;
+        while (run.end < look->end && (lost = is_lost(look, run.end)) == 1)
+            run.end++;
+        if (lost < 0 || (run.end > run.begin && !mm_returned_add(look->map, &run)))
+            return MM_SWEPT_LATER;
+        i = run.end + 1;
+    }
+    return MM_SWEPT_RETURNED;
+}
+
+static bool room_to_return(struct mm_board_map *map)
+{
+    unsigned room = 0;
+    for (unsigned i = 0; i < MM_MAX_RETURNED; i++)
+        room += (atomic_load(&map->returned[i].state) & 0xff) == MM_ENTRY_FREE;
+    return room > 1;
+}
+
+enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_t gen, const struct mm_death *death,
+                       char *result)
+{
+    struct mm_lane *lane = &board->lanes[death->lane];
+    uint64_t claim = atomic_load(&lane->claim);
+    enum mm_claim_state state = mm_claim_state(claim);
+    struct look look = { board, map, gen, death->lane, mm_claim_begin(claim), mm_claim_end(claim) };
+    bool held = state != MM_CLAIM_NONE && mm_claim_slot(claim) == (unsigned)(map - board->maps) &&
+                atomic_load(&lane->in) == gen;
+    if (look.end > map->n_grains)
+        look.end = map->n_grains; /* never trust what a damaged process left behind */
+    if (held && state == MM_CLAIM_OWNED && !room_to_return(map))
+        return MM_SWEPT_LATER;
+    mm_returned_untake(map, death->lane, !(held && state == MM_CLAIM_OWNED));
+    if (!held)
+        return MM_SWEPT_NOTHING;
+    if (state == MM_CLAIM_OWNED && mm_claim_singly(claim))
+        return return_singly(&look, death, result);
+    return return_grains(&look, state == MM_CLAIM_OWNED);
+}
+
+bool mm_map_quiet(const struct mm_board *board, unsigned slot)
+{
+    for (uint32_t i = 0; i < board->maps[slot].n_lanes; i++) {
+        uint64_t claim = atomic_load(&board->lanes[i].claim);
+        if (mm_claim_state(claim) != MM_CLAIM_NONE && mm_claim_slot(claim) == slot)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,129 @@
+/* A worker's loop: look at the maps in flight in turn, a chunk each; with nothing to do, spin a little, then sleep.
+ *
+ * One thread. It never ends by itself, except to be forked anew when a file was attached that it has not mapped. Its
+ * death at any point is repaired by the master's sweep. It loads a module when it first meets a map of it.
+ */
+#include "shm/worker.h"
+
+#include "core/error.h"
+#include "shm/park.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+struct state {
+    struct mm_runner runner;
+    const struct mm_worker *worker;
+    struct mm_loaded modules[MM_MAX_MODULES];
+    unsigned next_slot;
+    bool woken; /* and has not passed it on yet */
+};
+
+static bool has_files(const struct state *state, const struct mm_board_map *map)
+{
+    const struct mm_board *board = state->worker->board;
+    for (unsigned k = 0; k < map->n_in; k++) {
+        uint32_t region = map->in[k].region;
+        if (map->in[k].where == MM_WHERE_ATTACHED &&
+            state->worker->view->attached[region].serial != atomic_load(&board->attached[region].serial))
+            return false;
+    }
+    return true;
+}
+
+static bool has_module(struct state *state, struct mm_board_map *map, uint64_t gen)
+{
+    struct mm_loaded *module = &state->modules[map->module];
+    if (module->functions)
+        return true;
+    mamuto_error_t err = { 0 };
+    const char *path = state->worker->board->module_paths[map->module];
+    if (mm_load_module(module, path, state->worker->own_functions, &err) == 0)
+        return true;
+    struct mm_failure failure = { .code = MAMUTO_EMODULE };
+    snprintf(failure.text, sizeof failure.text, "%.*s", MM_RECORD_TEXT - 1, err.text);
+    mm_record_add(map, gen, MAMUTO_NO_ITEM, (int)state->worker->self, 0, &failure);
+    atomic_fetch_or(&map->stop, MM_STOP);
+    mm_wake_master(state->worker->board, state->worker->eventfd);
+    return false;
+}
+
+static void pass_wake_on(struct state *state, struct mm_board_map *map, uint64_t gen)
+{
+    struct mm_board *board = state->worker->board;
+    if (state->woken && mm_map_has_work(map, gen))
+        mm_wake_lanes(board, board->n_workers, 2, state->worker->self, atomic_load(&board->caller_cpu));
+    state->woken = false;
+}
+
+/* The map's files, module and arguments are at hand. A worker that lacks a file starts anew, where there is work. */
+static bool is_ready(struct state *state, struct mm_board_map *map, uint64_t gen)
+{
+    if (state->runner.gen == gen)
+        return true;
+    if (!has_files(state, map)) {
+        if (mm_map_has_work(map, gen))
+            _exit(MM_EXIT_RENEW);
+        return false;
+    }
+    return has_module(state, map, gen) && mm_runner_prepare(&state->runner, map, gen);
+}
+
+/* Chunks of one map: one, or as many as there are while it is the only map. true: there was one. */
+static bool serve_map(struct state *state, unsigned slot)
+{
+    struct mm_board *board = state->worker->board;
+    struct mm_board_map *map = &board->maps[slot];
+    struct mm_lane *lane = &board->lanes[state->worker->self];
+    struct mm_pace *pace = &state->runner.pace[slot];
+    struct mm_taken taken;
+    uint64_t gen;
+    bool any = false;
+    if (!mm_board_enter(board, lane, slot, &gen))
+        return false;
+    bool ready = !mm_map_stopped(map) && is_ready(state, map, gen);
+    while (ready && mm_claim_next(board, map, gen, state->worker->self, pace, &taken)) {
+        any = true;
+        pass_wake_on(state, map, gen);
+        mm_runner_execute(&state->runner, &taken);
+        if (atomic_load_explicit(&board->active, memory_order_relaxed) != UINT64_C(1) << slot)
+            break;
+    }
+    if (mm_map_stopped(map))
+        mm_wake_master(board, state->worker->eventfd);
+    mm_board_leave(lane);
+    return any;
+}
+
+/* Every map in flight once, beginning with another one each time. true: there was something to do. */
+static bool serve(void *context)
+{
+    struct state *state = context;
+    uint64_t active = atomic_load_explicit(&state->worker->board->active, memory_order_acquire);
+    uint64_t later = active & (UINT64_MAX << state->next_slot), sooner = active ^ later;
+    bool any = false;
+    for (; later; later &= later - 1)
+        any |= serve_map(state, (unsigned)__builtin_ctzll(later));
+    for (; sooner; sooner &= sooner - 1)
+        any |= serve_map(state, (unsigned)__builtin_ctzll(sooner));
+    state->next_slot = (state->next_slot + 1) % MM_MAX_MAPS;
+    return any;
+}
+
+_Noreturn void mm_worker_run(const struct mm_worker *worker)
+{
+    static struct state state; /* one worker a process; too large for a stack that a function may overflow */
+    state.worker = worker;
+    state.runner = (struct mm_runner){
+        .board = worker->board, .self = worker->self, .view = worker->view, .modules = state.modules,
+        .eventfd = worker->eventfd, .peer.pid = worker->board->master_pid
+    };
+    for (uint32_t serial = atomic_load(&worker->board->attach_serial);;) {
+        if (serve(&state))
+            continue;
+        if (serial != atomic_load(&worker->board->attach_serial))
+            _exit(MM_EXIT_RENEW);
+        mm_lane_idle(worker->board, worker->self, serve, &state);
+        state.woken = true;
+    }
+}

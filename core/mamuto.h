@@ -445,7 +445,8 @@ MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t 
  *   map   out: the handle, valid until on_done returns; may be NULL
  * Does not block. on_done(map, status, err) comes from the loop, exactly once.
  * Errors, before anything runs: EFUNCTION, ESIGNATURE, EARGS (number, kind, NULL), ELENGTH, EALIGN, EOVERLAP, ESIZE,
- * EINVAL (closed mapper, a value out of range), ENOMEM. By on_done: EITEM, ECRASH, ETIMEOUT (the first failed item),
+ * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST
+ * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first failed item),
  * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable). */
 MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
@@ -453,8 +454,8 @@ MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_er
 /* Ends a map early: on_done comes with MAMUTO_ECANCELED, unless it had ended before. */
 MAMUTO_API int mamuto_cancel(mamuto_map_t *map);
 
-/* count * size bytes on a 64-byte boundary, zeroed, that the workers use in place: no copy of arguments or results.
- * Takes time in proportion to the bytes when memory is new (about 0.7 s a GB), none when it is reused.
+/* count * size bytes on a 64-byte boundary, not initialised, that the workers use in place: no copy of arguments or
+ * results. Takes time in proportion to the bytes when memory is new (about 0.7 s a GB), none when it is reused.
  * NULL on failure. Errors: ESIZE (overflow, or above RLIMIT_FSIZE), ENOMEM (with what there is). */
 MAMUTO_API void *mamuto_alloc(mamuto_t *m, size_t count, size_t size, mamuto_error_t *err);
 /* Gives it back; not while a map uses it. p may be NULL. Errors: EINVAL, p is not of this mapper, or is in use. */

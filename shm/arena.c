@@ -180,13 +180,19 @@ static struct mm_extent *choose(struct mm_arena *arena, uint64_t bytes)
     return best;
 }
 
-static int take_pages(struct mm_arena *arena, uint64_t offset, uint64_t bytes, mamuto_error_t *err)
+static int check_budget(const struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err)
 {
     uint64_t budget = mm_memory_budget();
+    budget = budget > arena->pageless ? budget - arena->pageless : 0;
     if (bytes > budget)
         return mm_error_set(err, MAMUTO_ENOMEM, "%llu bytes of shared memory were asked for, and %llu can be had (the "
                             "least of MemAvailable and the cgroup's limit, less 5 %%)", (unsigned long long)bytes,
                             (unsigned long long)budget);
+    return 0;
+}
+
+static int take_pages(struct mm_arena *arena, uint64_t offset, uint64_t bytes, mamuto_error_t *err)
+{
     for (uint64_t done = 0; done < bytes; done += STEP) {
         uint64_t step = bytes - done < STEP ? bytes - done : STEP;
         int code;
@@ -205,7 +211,7 @@ static int take_pages(struct mm_arena *arena, uint64_t offset, uint64_t bytes, m
     return 0;
 }
 
-void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err)
+void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamuto_error_t *err)
 {
     uint64_t size = bytes ? (bytes + PAGE - 1) / PAGE * PAGE : PAGE;
     if (bytes > INT64_MAX || size > arena->bytes) {
@@ -224,14 +230,30 @@ void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err
                      "is as long: free arrays that are not needed", (unsigned long long)bytes);
         return NULL;
     }
-    if (!e->warm && take_pages(arena, e->offset, size, err) != 0)
+    if (!e->warm && check_budget(arena, size, err) != 0)
         return NULL;
     if (e->warm)
         arena->warm_free -= size;
+    else
+        arena->pageless += size;
+    *cold = !e->warm;
     split(arena, (size_t)(e - arena->extents), size);
     e->state = MM_EXTENT_USED;
-    e->warm = true;
     return arena->base + e->offset;
+}
+
+int mm_arena_populate(const struct mm_arena *arena, char *p, uint64_t bytes)
+{
+    int code;
+    uint64_t from = (uint64_t)(p - arena->base) / PAGE * PAGE, to = (uint64_t)(p - arena->base) + bytes;
+    if (madvise(arena->base + from, to - from, MADV_POPULATE_WRITE) == 0)
+        return 0;
+    if (errno != EINVAL) /* before Linux 5.14 it is not known */
+        return errno;
+    do
+        code = fallocate(arena->fd, 0, (off_t)from, (off_t)(to - from));
+    while (code != 0 && errno == EINTR);
+    return code ? errno : 0;
 }
 
 static struct mm_extent *at_offset(const struct mm_arena *arena, uint64_t offset)
@@ -264,6 +286,39 @@ static struct mm_extent *used_at(const struct mm_arena *arena, const void *p)
     return e && e->state == MM_EXTENT_USED && arena->base + e->offset == (const char *)p ? e : NULL;
 }
 
+void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err)
+{
+    bool cold;
+    char *p = mm_arena_reserve(arena, bytes, &cold, err);
+    if (!p || !cold)
+        return p;
+    struct mm_extent punch, *e = used_at(arena, p);
+    if (take_pages(arena, e->offset, e->bytes, err) != 0) {
+        mm_arena_free(arena, p, &punch); /* nothing is there to punch out any more */
+        mm_arena_punched(arena, punch.offset);
+        return NULL;
+    }
+    mm_arena_settle(arena, p);
+    return p;
+}
+
+void mm_arena_settle(struct mm_arena *arena, const void *p)
+{
+    struct mm_extent *e = used_at(arena, p);
+    if (!e || e->warm)
+        return;
+    e->warm = true;
+    arena->pageless -= e->bytes;
+}
+
+bool mm_arena_is_punching(const struct mm_arena *arena)
+{
+    for (size_t i = 0; i < arena->n_extents; i++)
+        if (arena->extents[i].state == MM_EXTENT_PUNCHING)
+            return true;
+    return false;
+}
+
 uint64_t mm_arena_size(const struct mm_arena *arena, const void *p)
 {
     const struct mm_extent *e = used_at(arena, p);
@@ -277,7 +332,9 @@ int mm_arena_free(struct mm_arena *arena, const void *p, struct mm_extent *punch
     if (!e)
         return -1;
     e->released = ++arena->clock;
-    if (arena->warm_free + e->bytes > arena->warm_limit) {
+    if (!e->warm)
+        arena->pageless -= e->bytes;
+    if (!e->warm || arena->warm_free + e->bytes > arena->warm_limit) {
         e->state = MM_EXTENT_PUNCHING;
         *punch = *e;
         return 0;

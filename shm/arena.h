@@ -11,7 +11,7 @@ enum mm_extent_state { MM_EXTENT_FREE, MM_EXTENT_USED, MM_EXTENT_PUNCHING };
 struct mm_extent {
     uint64_t offset, bytes;
     enum mm_extent_state state;
-    bool warm;         /* has pages */
+    bool warm;         /* has pages; in use without: they are being taken */
     uint64_t released; /* when it became free: most recently used first */
 };
 
@@ -22,6 +22,7 @@ struct mm_arena {
     struct mm_extent *extents; /* by offset, without gaps */
     size_t n_extents, room;
     uint64_t clock, warm_free, warm_limit;
+    uint64_t pageless; /* bytes in use whose pages are still to be taken */
 };
 
 /* Makes the file (memfd, else shm_open + shm_unlink) and maps it, as large as this machine's memory or the largest that
@@ -32,6 +33,13 @@ void mm_arena_fini(struct mm_arena *arena);
 /* Bytes on a page boundary, all of its pages taken. ESIZE: beyond RLIMIT_FSIZE or the arena; ENOMEM: with what there
  * is. Blocks for as long as the kernel clears pages (0.7 s a GB), not at all for warm ones. */
 void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err);
+/* The same at once, without pages where the extent has none yet (*cold): then mm_arena_populate takes them, piece by
+ * piece and from any thread, and mm_arena_settle says that all are there. */
+void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamuto_error_t *err);
+int mm_arena_populate(const struct mm_arena *arena, char *p, uint64_t bytes); /* 0, or errno */
+void mm_arena_settle(struct mm_arena *arena, const void *p);
+/* Is memory on its way back to the kernel? */
+bool mm_arena_is_punching(const struct mm_arena *arena);
 /* Gives it back. punch: what to give back to the kernel, since more is warm than the limit; bytes 0: nothing. The caller
  * has it punched out, then calls mm_arena_punched. -1: p is not the beginning of an extent in use. */
 int mm_arena_free(struct mm_arena *arena, const void *p, struct mm_extent *punch);

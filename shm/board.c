@@ -24,11 +24,18 @@ bool mm_board_enter(struct mm_board *board, struct mm_lane *lane, unsigned slot,
         *gen = seen;
         return true;
     }
-    mm_board_leave(lane);
+    mm_board_leave(board, lane);
     return false;
 }
 
-void mm_board_leave(struct mm_lane *lane) { atomic_store_explicit(&lane->in, 0, memory_order_release); }
+bool mm_board_leave(struct mm_board *board, struct mm_lane *lane)
+{
+    uint64_t gen = atomic_load_explicit(&lane->in, memory_order_relaxed);
+    atomic_store_explicit(&lane->in, 0, memory_order_release);
+    MM_POINT("left");
+    atomic_thread_fence(memory_order_seq_cst);
+    return atomic_load_explicit(&board->maps[mm_map_slot(gen)].stop, memory_order_relaxed) != 0;
+}
 
 bool mm_board_reusable(struct mm_board *board, unsigned slot, uint64_t last_gen, unsigned n_lanes)
 {
@@ -54,7 +61,7 @@ bool mm_map_has_work(struct mm_board_map *map, uint64_t gen)
     return false;
 }
 
-bool mm_board_has_work(struct mm_board *board, struct mm_lane *self)
+bool mm_board_has_work(struct mm_board *board, struct mm_lane *self, bool *tell)
 {
     bool found = false;
     for (uint64_t active = atomic_load(&board->active); active && !found; active &= active - 1) {
@@ -62,7 +69,7 @@ bool mm_board_has_work(struct mm_board *board, struct mm_lane *self)
         uint64_t gen;
         if (mm_board_enter(board, self, slot, &gen)) {
             found = mm_map_has_work(&board->maps[slot], gen);
-            mm_board_leave(self);
+            *tell |= mm_board_leave(board, self);
         }
     }
     return found;

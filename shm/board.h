@@ -126,7 +126,8 @@ struct mm_lane {
     _Alignas(MM_LINE) _Atomic uint64_t claim;  /* mm_claim_pack */
     _Atomic uint64_t seq;                      /* one up a claim */
     _Atomic uint64_t moves;                    /* odd while a stolen rest moves from claim to word */
-    _Atomic uint64_t cursor;                   /* the item that runs, in single mode */
+    _Atomic uint64_t cursor;                   /* the item that runs, singly; else the first of the block that runs */
+    _Atomic uint64_t block_end;                /* of that block */
     _Atomic uint32_t failed[2];                /* failed items of the cursor's grain before it; index cursor & 1 */
     _Atomic uint32_t attempts;                 /* of the cursor's item */
     _Atomic uint32_t verdict;                  /* enum mm_verdict: why the fork server killed it */
@@ -150,7 +151,8 @@ struct mm_board {
     _Atomic int32_t caller_cpu;                /* of a caller that spins or helps, else -1 */
     _Alignas(MM_LINE) _Atomic uint32_t polling;
     _Alignas(MM_LINE) _Atomic uint32_t attach_serial; /* of all attached files */
-    _Atomic uint32_t peer_denied;   /* process_vm_readv is not allowed here */
+    _Atomic uint32_t peer_denied;   /* process_vm_readv or _writev is not allowed here: tried by the fork server */
+    uint64_t probe_address, probe_value; /* a word of the master's private memory, to try it with */
     struct mm_attached attached[MM_MAX_ATTACHED];
     struct mm_lane lanes[MM_MAX_LANES];
     char module_paths[MM_MAX_MODULES][4096]; /* by module index; sparse */
@@ -211,15 +213,16 @@ static inline unsigned mm_claim_slot(uint64_t claim) { return (unsigned)(claim >
 static inline uint32_t mm_claim_begin(uint64_t claim) { return (uint32_t)(claim >> 9) & 0xfffff; }
 static inline uint32_t mm_claim_end(uint64_t claim) { return (uint32_t)(claim >> 29) & 0xfffff; }
 
-/* Hazard: enters a map if it is open; false: it is not, or was closed meanwhile. Called by a lane. */
+/* Hazard: enters a map if it is open; false: it is not, or was closed or stopped meanwhile. Called by a lane. */
 bool mm_board_enter(struct mm_board *board, struct mm_lane *lane, unsigned slot, uint64_t *gen);
-void mm_board_leave(struct mm_lane *lane);
+/* true: the map is stopped, and the master may be waiting for this lane to leave: it is to be woken. */
+bool mm_board_leave(struct mm_board *board, struct mm_lane *lane);
 /* Is no lane in this slot any more? Called by the master, before it fills the slot again. */
 bool mm_board_reusable(struct mm_board *board, unsigned slot, uint64_t last_gen, unsigned n_lanes);
 
-/* Is there anything that a lane could claim in this map, or in any active one? */
+/* Is there anything that a lane could claim in this map, or in any active one? *tell is set as by mm_board_leave. */
 bool mm_map_has_work(struct mm_board_map *map, uint64_t gen);
-bool mm_board_has_work(struct mm_board *board, struct mm_lane *self);
+bool mm_board_has_work(struct mm_board *board, struct mm_lane *self, bool *tell);
 /* Are all grains done? failed: items that failed, summed. From the done words, so exact. */
 bool mm_map_all_done(struct mm_board_map *map, uint64_t gen, uint64_t *failed);
 
@@ -229,9 +232,20 @@ static inline uint64_t mm_grain_item(const struct mm_board_map *map, uint32_t gr
     return grain >= map->n_grains ? map->n : (uint64_t)grain * map->grain_items;
 }
 
+/* Room among a map's inline bytes: true, and where; false: there is none. */
+static inline bool mm_inline_take(uint64_t *used, uint64_t bytes, uint64_t *offset)
+{
+    if (bytes > MM_INLINE_BYTES - *used)
+        return false;
+    *offset = *used;
+    *used += (bytes + MM_LINE - 1) / MM_LINE * MM_LINE;
+    return true;
+}
+
 /* Points between two stores at which a test build can stop or kill; nothing in other builds. */
 #ifdef MM_TEST_HOOKS
 extern void (*mm_test_point)(const char *name);
+void mm_test_point_init(void); /* shm/testpoint.c: what $MAMUTO_TEST_POINT says, in a worker */
 #define MM_POINT(name_)                                                                                                \
     do {                                                                                                               \
         if (mm_test_point)                                                                                             \

@@ -14,7 +14,7 @@ static struct mm_lane *intend(struct mm_board *board, struct mm_board_map *map, 
 {
     struct mm_lane *lane = &board->lanes[self];
     unsigned slot = (unsigned)(map - board->maps);
-    atomic_store(&lane->claim, mm_claim_pack(MM_CLAIM_INTENT, singly, slot, begin, end));
+    atomic_store_explicit(&lane->claim, mm_claim_pack(MM_CLAIM_INTENT, singly, slot, begin, end), memory_order_release);
     MM_POINT("intent");
     return lane;
 }
@@ -24,17 +24,23 @@ static void own(struct mm_board *board, struct mm_board_map *map, struct mm_lane
     unsigned slot = (unsigned)(map - board->maps);
     uint64_t seq = atomic_load_explicit(&lane->seq, memory_order_relaxed); /* the lane is its only writer */
     atomic_store_explicit(&lane->seq, seq + 1, memory_order_relaxed);
+    MM_POINT("numbered");
     atomic_store_explicit(&lane->claim, mm_claim_pack(MM_CLAIM_OWNED, taken->singly, slot, taken->begin, taken->end),
                           memory_order_release);
     MM_POINT("owned");
 }
 
-/* Before a chunk is owned singly: the cursor must name its first item. */
-static void set_cursor(struct mm_lane *lane, const struct mm_taken *taken)
+/* Before a chunk is owned: the cursor names its first item, and no block of it runs. */
+static void set_cursor(struct mm_lane *lane, uint64_t item, uint32_t failed, uint32_t attempts)
 {
-    atomic_store_explicit(&lane->failed[taken->first_item & 1], taken->failed, memory_order_relaxed);
-    atomic_store_explicit(&lane->attempts, taken->attempts, memory_order_relaxed);
-    atomic_store_explicit(&lane->cursor, taken->first_item, memory_order_release);
+    atomic_store_explicit(&lane->failed[item & 1], failed, memory_order_relaxed);
+    MM_POINT("failed-set");
+    atomic_store_explicit(&lane->attempts, attempts, memory_order_relaxed);
+    MM_POINT("attempts-set");
+    atomic_store_explicit(&lane->block_end, item, memory_order_relaxed);
+    MM_POINT("block-end-set");
+    atomic_store_explicit(&lane->cursor, item, memory_order_release);
+    MM_POINT("cursor-set");
 }
 
 void mm_claim_make_singly(struct mm_board *board, struct mm_board_map *map, uint32_t self, struct mm_taken *taken)
@@ -42,7 +48,7 @@ void mm_claim_make_singly(struct mm_board *board, struct mm_board_map *map, uint
     taken->singly = true;
     taken->first_item = mm_grain_item(map, taken->begin);
     taken->failed = taken->attempts = 0;
-    set_cursor(&board->lanes[self], taken);
+    set_cursor(&board->lanes[self], taken->first_item, 0, 0);
     own(board, map, &board->lanes[self], taken);
 }
 
@@ -62,21 +68,21 @@ static bool claim_returned(struct mm_board *board, struct mm_board_map *map, uin
         if ((state & 0xff) != MM_ENTRY_READY)
             continue;
         *taken = (struct mm_taken){ entry->begin, entry->end, entry->singly != 0, entry->first_item, entry->failed,
-                                    entry->attempts };
+                                    entry->attempts, false };
         struct mm_lane *lane = intend(board, map, self, taken->begin, taken->end, taken->singly);
         if (!atomic_compare_exchange_strong(&entry->state, &state, entry_state(state, self, MM_ENTRY_TAKEN))) {
             mm_claim_release(lane);
             continue;
         }
         MM_POINT("returned-taken");
-        if (taken->singly)
-            set_cursor(lane, taken);
+        set_cursor(lane, taken->first_item, taken->failed, taken->attempts);
         own(board, map, lane, taken);
         atomic_store(&entry->state, entry_state(state, self, MM_ENTRY_FREE));
         MM_POINT("returned-freed");
         return true;
     }
     atomic_compare_exchange_strong(&map->ready, &version, 0); /* fails where the master has added one meanwhile */
+    MM_POINT("ready-cleared");
     return false;
 }
 
@@ -92,6 +98,7 @@ static bool claim_own(struct mm_board *board, struct mm_board_map *map, uint64_t
         if (atomic_compare_exchange_strong(word, &old, mm_word_pack(gen, begin + take, mm_word_end(old)))) {
             MM_POINT("own-swapped");
             *taken = (struct mm_taken){ .begin = begin, .end = begin + take };
+            set_cursor(lane, mm_grain_item(map, begin), 0, 0);
             own(board, map, lane, taken);
             return true;
         }
@@ -111,6 +118,7 @@ static void keep_rest(struct mm_board *board, struct mm_board_map *map, uint64_t
     MM_POINT("move-word");
     own(board, map, lane, taken);
     atomic_fetch_add(&lane->moves, 1);
+    taken->left_rest = true;
     MM_POINT("move-end");
 }
 
@@ -128,6 +136,7 @@ static bool steal_from(struct mm_board *board, struct mm_board_map *map, uint64_
             MM_POINT("stolen");
             chunk = mm_chunk_grains(pace, end - from, map->grain_items, board->ticks_per_us, map->chunk_cap_us);
             *taken = (struct mm_taken){ .begin = from, .end = from + chunk };
+            set_cursor(lane, mm_grain_item(map, from), 0, 0);
             if (taken->end < end)
                 keep_rest(board, map, gen, self, taken, end);
             else
@@ -147,10 +156,6 @@ bool mm_claim_next(struct mm_board *board, struct mm_board_map *map, uint64_t ge
     bool found = claim_returned(board, map, self, taken) || claim_own(board, map, gen, self, pace, taken);
     for (uint32_t i = 1; !found && i < map->n_lanes; i++)
         found = steal_from(board, map, gen, self, (self + i) % map->n_lanes, pace, taken);
-    if (found && atomic_load(&map->stop) & MM_STOP) { /* the master may have looked before the intent was there */
-        mm_claim_release(&board->lanes[self]);
-        return false;
-    }
     return found;
 }
 
@@ -158,22 +163,31 @@ bool mm_chunk_commit(struct mm_board_map *map, uint64_t gen, struct mm_lane *lan
 {
     _Atomic uint64_t *done = mm_map_done(map);
     uint64_t word = (uint64_t)mm_map_tag(gen) << 32;
-    for (uint32_t i = begin; i < end; i++)
+    for (uint32_t i = begin; i < end; i++) {
         atomic_store_explicit(&done[i], word, memory_order_release);
-    MM_POINT("done-words");
+        MM_POINT("done-word");
+    }
     atomic_store_explicit(&lane->claim, 0, memory_order_release);
     MM_POINT("claim-cleared");
-    return atomic_fetch_add(&map->n_done, end - begin) + (end - begin) == map->n_grains;
+    uint32_t before = atomic_fetch_add(&map->n_done, end - begin);
+    MM_POINT("counted");
+    return before + (end - begin) == map->n_grains;
 }
 
 bool mm_grain_commit(struct mm_board_map *map, uint64_t gen, uint32_t grain, uint32_t failed)
 {
     atomic_store_explicit(&mm_map_done(map)[grain], (uint64_t)mm_map_tag(gen) << 32 | failed, memory_order_release);
     MM_POINT("grain-done");
-    return atomic_fetch_add(&map->n_done, 1) + 1 == map->n_grains;
+    uint32_t before = atomic_fetch_add(&map->n_done, 1);
+    MM_POINT("grain-counted");
+    return before + 1 == map->n_grains;
 }
 
-void mm_claim_release(struct mm_lane *lane) { atomic_store(&lane->claim, 0); }
+void mm_claim_release(struct mm_lane *lane)
+{
+    atomic_store(&lane->claim, 0);
+    MM_POINT("released");
+}
 
 static void announce(struct mm_board_map *map)
 {

@@ -12,6 +12,7 @@ struct mm_taken {
     uint64_t first_item; /* singly: where in the first grain to go on */
     uint32_t failed;     /* singly: failed items of the first grain before that */
     uint32_t attempts;   /* singly: failures of first_item so far */
+    bool left_rest;      /* stolen, and there is more in the own word now: somebody may have gone to sleep meanwhile */
 };
 
 /* Takes the next chunk for lane self: of the returned ranges, of its own part, or of another lane's. The lane has

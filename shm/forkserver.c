@@ -15,6 +15,7 @@
 #include "shm/clock.h"
 #include "shm/control.h"
 #include "shm/describe.h"
+#include "shm/peer.h"
 #include "shm/watch.h"
 #include "shm/worker.h"
 
@@ -126,14 +127,8 @@ static void become_child(pid_t parent)
 
 static void fork_worker(uint32_t index)
 {
-    struct mm_lane *lane = &server.board->lanes[index];
-    atomic_store(&lane->spinning, 0);
-    atomic_store(&lane->parked, 0);
-    atomic_store(&lane->claim, 0);
-    atomic_store(&lane->in, 0);
+    struct mm_lane *lane = &server.board->lanes[index]; /* reset by the master, or never used */
     atomic_store(&lane->cpu, -1);
-    atomic_store(&lane->verdict, MM_VERDICT_NONE);
-    atomic_store(&lane->moves, 0);
     pid_t parent = getpid(), pid = fork();
     if (pid == 0) {
         become_child(parent);
@@ -197,12 +192,14 @@ static void builder_ended(unsigned i, int status)
 
 static void worker_ended(uint32_t index, int status)
 {
+    struct mm_lane *lane = &server.board->lanes[index];
     server.pids[index] = 0;
-    atomic_store(&server.board->lanes[index].pid, 0);
-    if (WIFEXITED(status) && WEXITSTATUS(status) == MM_EXIT_RENEW &&
-        atomic_load(&server.board->lanes[index].claim) == 0)
+    atomic_store(&lane->pid, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == MM_EXIT_RENEW && atomic_load(&lane->claim) == 0) {
+        atomic_store(&lane->spinning, 0); /* it held nothing, so there is nothing to sweep */
+        atomic_store(&lane->in, 0);
         fork_worker(index);
-    else
+    } else
         tell(MM_MSG_DIED, index, status, 0);
 }
 
@@ -277,6 +274,9 @@ static void start(uint32_t n_workers, bool pin, bool core_dumps)
     server.core_dumps = core_dumps;
     if (!server.board || !server.view.arena_write || server.n_workers > MM_MAX_LANES)
         leave();
+    struct mm_board *board = server.board;
+    bool allowed = mm_peer_allowed(board->master_pid, board->probe_address, board->probe_value);
+    atomic_store(&board->peer_denied, !allowed);
     for (uint32_t i = 0; i < server.n_workers; i++)
         fork_worker(i);
 }

@@ -1,10 +1,10 @@
 /* The master's view of the maps on its board: filling a slot, deciding when a map has ended, deaths.
  *
  *   free ── submit ──► runs ── all done words set ──────────────────────────► ended ── remove ──► free
- *                        └── stop (cancel, first failure, too many deaths) ──► stopping ── no lane at work ──► ended
+ *                        └── stop (cancel, first failure, too many deaths) ──► stopping ── no lane in it ──► ended
  *
  * A map that nobody stopped ends when all done words are set: then nobody writes for it any more. One that was stopped
- * ends when no lane holds a chunk of it; whoever still does after 100 ms is killed. n_done is only a hint to look.
+ * ends when no lane is in it; whoever still is after 100 ms is killed. n_done is only a hint to look.
  * Called from the owner's thread alone. Results: shm/outcome.c. A caller that waits: shm/caller.c.
  */
 #include "shm/jobs.h"
@@ -91,11 +91,9 @@ static struct mm_board_arg place_input(struct mm_jobs *jobs, struct mm_board_map
     struct mm_board_arg arg = { .stride = in->stride, .size = in->size, .len = in->len };
     data += run->first * (uint64_t)in->stride;
     arg.where = mm_pool_locate(jobs->pool, data, span(in, run->n), &arg.region, &arg.offset);
-    if (arg.where == MM_WHERE_PRIVATE && !in->stride && *inline_used + in->size <= MM_INLINE_BYTES) {
-        memcpy(map->inline_bytes + *inline_used, data, in->size);
+    if (arg.where == MM_WHERE_PRIVATE && !in->stride && mm_inline_take(inline_used, in->size, &arg.offset)) {
+        memcpy(map->inline_bytes + arg.offset, data, in->size);
         arg.where = MM_WHERE_INLINE;
-        arg.offset = *inline_used;
-        *inline_used += (in->size + MM_LINE - 1) / MM_LINE * MM_LINE;
     }
     return arg;
 }
@@ -270,13 +268,12 @@ void mm_jobs_stop(struct mm_jobs *jobs, struct mm_job *job, int status)
     atomic_fetch_or(&map_of(jobs, job)->stop, MM_STOP);
 }
 
-static void kill_holders(struct mm_jobs *jobs, unsigned slot)
+static void kill_holders(struct mm_jobs *jobs, uint64_t gen)
 {
     struct mm_board *board = jobs->pool->board;
     for (uint32_t i = 0; i < board->n_workers; i++) {
         struct mm_lane *lane = &board->lanes[i];
-        uint64_t claim = atomic_load(&lane->claim);
-        if (mm_claim_state(claim) != MM_CLAIM_NONE && mm_claim_slot(claim) == slot && atomic_load(&lane->pid) > 0)
+        if (atomic_load(&lane->in) == gen && atomic_load(&lane->pid) > 0)
             mm_pool_tell(jobs->pool, MM_MSG_KILL, i, atomic_load(&lane->pid), MM_VERDICT_CANCELED);
     }
 }
@@ -294,11 +291,11 @@ enum mm_job_state mm_jobs_check(struct mm_jobs *jobs, struct mm_job *job)
         mm_jobs_stop(jobs, job, 0);
     }
     atomic_thread_fence(memory_order_seq_cst);
-    if (mm_map_quiet(jobs->pool->board, mm_map_slot(job->gen)))
+    if (mm_map_quiet(jobs->pool->board, job->gen, jobs->pool->board->n_workers))
         return MM_JOB_ENDED;
     uint64_t now = mm_now_ns();
     if (now - job->stop_ns > KILL_AFTER_NS) {
-        kill_holders(jobs, mm_map_slot(job->gen));
+        kill_holders(jobs, job->gen);
         job->stop_ns = now;
     }
     return MM_JOB_RUNS;
@@ -357,7 +354,7 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
         job->saw_death = true;
         atomic_fetch_or(&map->stop, MM_NOTIFY);
         char *result = (char *)job->run->result + job->run->first * job->run->out_size;
-        enum mm_swept swept = mm_sweep(board, map, job->gen, death, result);
+        enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result);
         whole &= swept != MM_SWEPT_LATER;
         if (swept == MM_SWEPT_NOTHING)
             job->saw_death = seen || atomic_load(&board->lanes[death->lane].in) == job->gen;
@@ -381,14 +378,16 @@ static void put_off(struct mm_jobs *jobs, const struct mm_death *death)
 
 void mm_jobs_on_death(struct mm_jobs *jobs, const struct mm_death *death)
 {
+    jobs->dead[death->lane] = true;
     if (death->fork_error) { /* tried again a little later: processes may be scarce for a moment */
         jobs->fork_failures = jobs->pool->n_up ? 0 : jobs->fork_failures + 1;
         if (jobs->fork_failures > FORK_TRIES)
             stop_all(jobs, MAMUTO_EHOST);
         put_off(jobs, death);
-    } else if (sweep_all(jobs, death))
+    } else if (sweep_all(jobs, death)) {
+        jobs->dead[death->lane] = false;
         mm_pool_respawn(jobs->pool, death->lane);
-    else
+    } else
         put_off(jobs, death);
 }
 
@@ -403,33 +402,19 @@ void mm_jobs_sweep_later(struct mm_jobs *jobs)
     }
 }
 
-/* What a lane of a pool without processes held; there is nobody left who could be in the way. */
-static void sweep_dead(struct mm_jobs *jobs, uint32_t i, uint64_t claim)
-{
-    struct mm_lane *lane = &jobs->pool->board->lanes[i];
-    struct mm_death death = { .lane = i, .status = SIGKILL };
-    atomic_store(&lane->claim, claim);
-    if (!sweep_all(jobs, &death)) /* more returned ranges than there is room for */
-        stop_all(jobs, MAMUTO_EHOST);
-    atomic_store(&lane->claim, 0);
-}
-
 void mm_jobs_on_all_dead(struct mm_jobs *jobs)
 {
     struct mm_board *board = jobs->pool->board;
-    uint64_t claims[MM_MAX_LANES];
     jobs->n_later = 0;
     for (uint32_t i = 0; i < board->n_workers; i++) {
+        jobs->dead[i] = true;
         atomic_store(&board->lanes[i].pid, 0);
-        atomic_store(&board->lanes[i].moves, 0);
-        claims[i] = atomic_exchange(&board->lanes[i].claim, 0);
     }
-    for (uint32_t i = 0; i < board->n_workers; i++) /* what was owned was nobody else's */
-        if (mm_claim_state(claims[i]) == MM_CLAIM_OWNED)
-            sweep_dead(jobs, i, claims[i]);
-    for (uint32_t i = 0; i < board->n_workers; i++)
-        if (mm_claim_state(claims[i]) != MM_CLAIM_OWNED)
-            sweep_dead(jobs, i, claims[i]);
-    for (uint32_t i = 0; i < board->n_workers; i++)
-        atomic_store(&board->lanes[i].in, 0);
+    for (uint32_t i = 0; i < board->n_workers; i++) {
+        struct mm_death death = { .lane = i, .status = SIGKILL };
+        if (!sweep_all(jobs, &death)) /* more returned ranges than there is room for */
+            stop_all(jobs, MAMUTO_EHOST);
+        mm_pool_reset_lane(jobs->pool, i);
+    }
+    memset(jobs->dead, 0, sizeof jobs->dead);
 }

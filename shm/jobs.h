@@ -11,7 +11,7 @@ struct mm_job {
     struct mm_run *run; /* NULL: free */
     uint64_t gen;
     bool saw_death;
-    bool stopping; /* no lane claims any more; ends when none is at work */
+    bool stopping; /* no lane claims any more; ends when none is in it */
     int status;    /* why it stops, 0: the records say */
     uint64_t stop_ns;
     uint32_t deaths; /* since an item was settled */
@@ -30,6 +30,7 @@ struct mm_jobs {
     uint64_t used;
     struct mm_cost *costs[MM_MAX_MODULES]; /* by function index */
     uint32_t n_costs[MM_MAX_MODULES];
+    bool dead[MM_MAX_LANES]; /* known to be, and not yet forked again */
     struct mm_death later[MM_MAX_LANES]; /* deaths whose sweep was put off */
     uint32_t n_later;
     uint32_t fork_failures; /* in a row, while no worker is up */

@@ -25,6 +25,7 @@ static bool begin_spin(struct mm_board *board, uint32_t self)
     if (!atomic_load_explicit(&board->caller_spins, memory_order_relaxed) || on_callers_cpu(board, lane))
         return false;
     atomic_store(&lane->spinning, 1);
+    MM_POINT("spinning");
     uint32_t others = 0;
     for (uint32_t i = 0; i < self && others < board->spin_max; i++)
         others += atomic_load_explicit(&board->lanes[i].spinning, memory_order_relaxed);
@@ -53,21 +54,27 @@ static bool spin(struct mm_board *board, uint32_t self, bool (*serve)(void *cont
             mm_relax();
     }
     atomic_store_explicit(&lane->spinning, 0, memory_order_release);
+    MM_POINT("spun");
     return served;
 }
 
-void mm_lane_idle(struct mm_board *board, uint32_t self, bool (*serve)(void *context), void *context)
+void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*serve)(void *context), void *context)
 {
     struct mm_lane *lane = &board->lanes[self];
+    bool tell = false;
     if (spin(board, self, serve, context))
         return;
     uint32_t serial = atomic_load(&board->attach_serial);
     atomic_store(&lane->parked, 1);
     MM_POINT("parked");
     atomic_thread_fence(memory_order_seq_cst);
-    if (!mm_board_has_work(board, lane) && serial == atomic_load(&board->attach_serial))
+    bool sleep = !mm_board_has_work(board, lane, &tell) && serial == atomic_load(&board->attach_serial);
+    if (tell)
+        mm_wake_master(board, eventfd);
+    if (sleep)
         mm_futex_wait(&lane->parked, 1, NULL);
     atomic_store(&lane->parked, 0);
+    MM_POINT("awake");
 }
 
 static bool wake(struct mm_lane *lane)
@@ -76,6 +83,7 @@ static bool wake(struct mm_lane *lane)
         return false;
     MM_POINT("unparked");
     mm_futex_wake(&lane->parked);
+    MM_POINT("woken");
     return true;
 }
 
@@ -102,6 +110,10 @@ void mm_wake_master(struct mm_board *board, int eventfd)
 {
     atomic_thread_fence(memory_order_seq_cst);
     uint64_t one = 1;
-    if (atomic_exchange(&board->polling, 0) && write(eventfd, &one, sizeof one) < 0)
+    if (!atomic_exchange(&board->polling, 0))
+        return;
+    MM_POINT("unpolled");
+    if (write(eventfd, &one, sizeof one) < 0)
         return; /* full: it is awake, then */
+    MM_POINT("told");
 }

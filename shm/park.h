@@ -8,7 +8,7 @@ enum { MM_LINGER_US = 30 }; /* how long a worker looks for work without sleeping
 
 /* Lane self has found nothing to do: where that pays, spins for a while, trying to serve (true: it did something), then
  * sleeps until it is woken. */
-void mm_lane_idle(struct mm_board *board, uint32_t self, bool (*serve)(void *context), void *context);
+void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*serve)(void *context), void *context);
 
 /* Sees to it that `want` lanes of the first n look for work, not counting self (n_lanes: none is left out): those that
  * spin count, others are woken. Workers pinned to skip_cpu are left asleep if others are there (-1: none). Work must

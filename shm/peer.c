@@ -97,11 +97,12 @@ enum mm_peer_result mm_peer_store(struct mm_peer *peer, const struct mm_board_ma
     return transfer(false, peer->pid, &local, &remote, 1);
 }
 
-bool mm_peer_allowed(int pid, const volatile uint64_t *probe, uint64_t expected)
+bool mm_peer_allowed(int pid, uint64_t address, uint64_t expected)
 {
     uint64_t seen = 0;
-    struct iovec local = { &seen, sizeof seen }, remote = at((uint64_t)(uintptr_t)probe, sizeof seen);
-    return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof seen && seen == expected;
+    struct iovec local = { &seen, sizeof seen }, remote = at(address, sizeof seen);
+    return process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof seen && seen == expected &&
+           process_vm_writev(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof seen;
 }
 
 void mm_peer_fini(struct mm_peer *peer)

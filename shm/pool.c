@@ -50,6 +50,9 @@ static int make_board(struct mm_pool *pool, mamuto_error_t *err)
     pool->board->ticks_per_us = calibrate();
     pool->board->master_pid = getpid();
     atomic_store(&pool->board->caller_cpu, -1);
+    pool->probe = mm_ticks() ^ (uint64_t)(uintptr_t)pool;
+    pool->board->probe_value = pool->probe;
+    pool->board->probe_address = (uint64_t)(uintptr_t)&pool->probe;
     return 0;
 }
 
@@ -104,6 +107,10 @@ static int send_set_up(struct mm_pool *pool, int life_write)
     if (!code)
         code = hand_over(pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin, pool->config.core_dumps,
                          -1);
+    for (size_t i = 0; !code && i < pool->arena.n_extents; i++) /* asked for, and not answered by the one before */
+        if (pool->arena.extents[i].state == MM_EXTENT_PUNCHING)
+            code = hand_over(pool, MM_MSG_PUNCH, 0, (int64_t)pool->arena.extents[i].offset,
+                             (int64_t)pool->arena.extents[i].bytes, -1);
     return code;
 }
 
@@ -257,10 +264,20 @@ void mm_pool_fini(struct mm_pool *pool)
     *pool = (struct mm_pool){ .control = -1, .event = -1, .life = -1, .board_fd = -1, .arena.fd = -1 };
 }
 
+void mm_pool_reset_lane(struct mm_pool *pool, uint32_t index)
+{
+    struct mm_lane *lane = &pool->board->lanes[index];
+    atomic_store(&lane->claim, 0);
+    atomic_store(&lane->moves, 0);
+    atomic_store(&lane->parked, 0);
+    atomic_store(&lane->spinning, 0);
+    atomic_store(&lane->verdict, MM_VERDICT_NONE);
+    atomic_store(&lane->in, 0);
+}
+
 void mm_pool_respawn(struct mm_pool *pool, uint32_t lane)
 {
-    atomic_store(&pool->board->lanes[lane].claim, 0);
-    atomic_store(&pool->board->lanes[lane].in, 0);
+    mm_pool_reset_lane(pool, lane);
     if (pool->control >= 0)
         mm_pool_tell(pool, MM_MSG_RESPAWN, lane, 0, 0);
     mm_wake_all(pool->board);

@@ -44,6 +44,7 @@ struct mm_pool {
     bool up;
     uint32_t n_up; /* workers that were started and are not known to be dead */
     uint64_t start_ticks, start_ns;
+    uint64_t probe; /* what the fork server reads by process_vm_readv, to see whether workers may */
     struct mm_message message; /* being read or sent */
 };
 
@@ -70,7 +71,9 @@ int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, c
 int mm_pool_free(struct mm_pool *pool, const void *p);
 /* Bytes of the array or file that begins at p; 0: there is none. */
 uint64_t mm_pool_size(const struct mm_pool *pool, const void *p);
-/* A dead lane whose maps are swept is forked anew. */
+/* A dead lane whose maps are swept: as if it had never held anything. */
+void mm_pool_reset_lane(struct mm_pool *pool, uint32_t lane);
+/* It is reset, and forked anew. */
 void mm_pool_respawn(struct mm_pool *pool, uint32_t lane);
 /* Where an array of `bytes` lies: arena, attached file, or private; NONE: it begins in an array or file of this pool, but
  * ends beyond it, or was freed. */

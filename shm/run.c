@@ -1,8 +1,9 @@
 /* A lane's chunk: arguments resolved, the function called in blocks, results stored, failures recorded, grains committed.
  *
- * A chunk runs as a whole, in blocks of about 50 µs between which the map's stop word is looked at. If an item fails in
- * it, the chunk is run again one item a call under the lane's cursor, which names the items that fail; a chunk whose
- * lane died comes back from the sweep in the same way. No clock is read and nothing is stored per item otherwise.
+ * A chunk runs in blocks of about 10 µs, whose bounds the lane stores, so that a death puts one block under suspicion; the
+ * map's stop word is looked at every 50 µs. If an item fails in a chunk, the chunk is run again one item a call under the
+ * lane's cursor, which names the items that fail; a block whose lane died comes back from the sweep in the same way. No
+ * clock is read and nothing is stored per item otherwise.
  * Private arrays pass through the lane's buffers in pieces (shm/peer.c); a helping caller works on them in place.
  * Called by workers and by a helping caller. Does not claim (shm/claim.c) and does not sleep (shm/park.c).
  */
@@ -13,7 +14,8 @@
 
 #include <stdio.h>
 
-static const double BLOCK_US = 50;
+static const double BLOCK_US = 10, STOP_LOOK_US = 50;
+enum { BLOCK_ITEMS = 8192 };
 
 enum outcome { RAN, FAILED, STOPPED };
 
@@ -73,6 +75,7 @@ static void stop_map(struct mm_runner *runner, int code, const char *text)
     snprintf(failure.text, sizeof failure.text, "%s", text);
     mm_record_add(runner->map, runner->gen, MAMUTO_NO_ITEM, (int)runner->self, 0, &failure);
     atomic_fetch_or(&runner->map->stop, MM_STOP);
+    MM_POINT("map-stopped");
 }
 
 static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, int bad)
@@ -191,27 +194,46 @@ static enum outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t
     return runner->failure.code ? FAILED : RAN;
 }
 
-/* Items between two looks at the stop word. */
-static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
+/* Items that take about so long, of at most `all`. */
+static uint64_t items_in(const struct mm_runner *runner, double us, uint64_t all)
 {
     double item_ticks = runner->pace[mm_map_slot(runner->gen)].item_ticks;
-    double items = item_ticks > 0 ? BLOCK_US * runner->board->ticks_per_us / item_ticks : (double)all;
-    uint64_t block = items < 1 ? 1 : items < (double)all ? (uint64_t)items : all;
-    uint64_t piece = runner->staged ? mm_peer_piece(runner->map) : block;
-    return block < piece ? block : piece;
+    double items = item_ticks > 0 ? us * runner->board->ticks_per_us / item_ticks : (double)all;
+    return items < 1 ? 1 : items < (double)all ? (uint64_t)items : all;
+}
+
+/* Items of a block: what a death costs to run again one by one. */
+static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
+{
+    uint64_t block = items_in(runner, BLOCK_US, all);
+    uint64_t most = runner->staged ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
+    return block < most ? block : most;
+}
+
+static enum outcome run_block(struct mm_runner *runner, struct mm_lane *lane, uint64_t begin, uint64_t end)
+{
+    atomic_store_explicit(&lane->block_end, end, memory_order_relaxed);
+    MM_POINT("block-end");
+    atomic_store_explicit(&lane->cursor, begin, memory_order_release);
+    MM_POINT("block");
+    return run_items(runner, begin, end);
 }
 
 static enum outcome run_whole(struct mm_runner *runner, const struct mm_taken *taken)
 {
+    struct mm_lane *lane = &runner->board->lanes[runner->self];
     uint64_t i = mm_grain_item(runner->map, taken->begin), end = mm_grain_item(runner->map, taken->end);
-    uint64_t block = block_items(runner, end - i);
+    uint64_t block = block_items(runner, end - i), look = items_in(runner, STOP_LOOK_US, end - i), looked = i;
     enum outcome outcome = RAN;
     while (i < end && outcome == RAN) {
         uint64_t stop = end - i > block ? i + block : end;
-        outcome = run_items(runner, i, stop);
+        outcome = run_block(runner, lane, i, stop);
         i = stop;
-        if (i < end && outcome == RAN && mm_map_stopped(runner->map))
+        if (i - looked < look || i == end)
+            continue;
+        if (outcome == RAN && mm_map_stopped(runner->map))
             return STOPPED;
+        looked = i;
     }
     return outcome;
 }
@@ -220,6 +242,7 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
                    const struct mm_failure *failure)
 {
     uint32_t i = atomic_fetch_add(&map->n_records, 1);
+    MM_POINT("record-begun");
     if (i >= MM_MAX_RECORDS)
         return;
     struct mm_record *record = &map->records[i];
@@ -229,7 +252,9 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
     record->worker = worker;
     record->item = item;
     memcpy(record->text, failure->text, sizeof record->text);
+    MM_POINT("record-filled");
     atomic_store_explicit(&record->ready, mm_map_tag(gen), memory_order_release);
+    MM_POINT("record-ready");
 }
 
 /* The item has failed for good: recorded, its result zeroed. */
@@ -242,10 +267,12 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
         memset(runner->peer.out.data, 0, map->out.size);
         peer_failed(runner, mm_peer_store(&runner->peer, map, item, item + 1), 0);
     }
+    MM_POINT("zeroed");
     int worker = runner->eventfd < 0 ? -1 : (int)runner->self;
     mm_record_add(map, runner->gen, map->first + item, worker, 0, &runner->failure);
     if (map->fail_fast)
         atomic_fetch_or(&map->stop, MM_STOP);
+    MM_POINT("settled");
 }
 
 /* One item, with its retries. FAILED: for good. */
@@ -256,6 +283,7 @@ static enum outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint
         atomic_store_explicit(&lane->attempts, attempts, memory_order_relaxed);
         MM_POINT("attempt");
         outcome = run_items(runner, item, item + 1);
+        MM_POINT("item-ran");
     } while (outcome == FAILED && attempts++ < runner->map->retries);
     if (outcome == FAILED)
         settle_failed(runner, item);
@@ -281,7 +309,9 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
                 complete = mm_grain_commit(map, runner->gen, grain, failed);
                 failed = 0;
             }
+            atomic_store_explicit(&lane->attempts, 0, memory_order_relaxed);
             atomic_store_explicit(&lane->failed[(item + 1) & 1], failed, memory_order_relaxed);
+            MM_POINT("failed-moved");
             atomic_store_explicit(&lane->cursor, item + 1, memory_order_release);
             MM_POINT("cursor");
             if (mm_map_stopped(map))
@@ -304,6 +334,7 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
         mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
         MM_POINT("ran");
         atomic_fetch_add_explicit(&map->busy_ticks, ticks, memory_order_relaxed);
+        MM_POINT("timed");
         complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
     } else {
         if (outcome == FAILED) {
@@ -313,7 +344,7 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
         }
         mm_claim_release(lane);
     }
-    bool tell = atomic_load(&map->stop) || (complete && atomic_load(&runner->board->polling));
+    bool tell = atomic_load(&map->stop) & MM_NOTIFY || (complete && atomic_load(&runner->board->polling));
     if (runner->eventfd >= 0 && tell)
         mm_wake_master(runner->board, runner->eventfd);
 }

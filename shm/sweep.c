@@ -5,7 +5,7 @@
  * direction in which grains move. The one move back (a stolen rest into its thief's word) bumps lane.moves, so a look
  * during which moves changed, or in which a live lane only intends to take such a grain, is repeated; one that does not
  * settle (the lane may be stopped) is put off, never waited for.
- * What a lane ran when it died is run again one item a call; if it ran singly, the cursor's item is at fault.
+ * The block that a lane ran when it died is run again one item a call; if it ran singly, the cursor's item is at fault.
  */
 #include "shm/sweep.h"
 
@@ -22,7 +22,8 @@ struct look {
     struct mm_board *board;
     struct mm_board_map *map;
     uint64_t gen;
-    uint32_t dead, begin, end; /* the dead lane's claim */
+    uint32_t lane, begin, end; /* the dead lane, its claim */
+    const bool *dead;          /* all that are known to be: they hold what they own, and do nothing any more */
 };
 
 static uint64_t moves(const struct look *look, bool *odd)
@@ -31,7 +32,7 @@ static uint64_t moves(const struct look *look, bool *odd)
     *odd = false;
     for (uint32_t i = 0; i < look->map->n_lanes; i++) {
         uint64_t n = atomic_load(&look->board->lanes[i].moves);
-        if (i == look->dead)
+        if (look->dead[i])
             continue;
         sum += n;
         *odd |= n & 1;
@@ -61,17 +62,17 @@ static bool in_entries(const struct look *look, uint32_t grain)
     return false;
 }
 
-/* OWNED by a live lane: held. INTENT: *unclear. */
+/* OWNED by another lane: held, if it is dead until it is swept itself. INTENT of a live one: *unclear. */
 static bool in_claims(const struct look *look, uint32_t grain, bool *unclear)
 {
     unsigned slot = (unsigned)(look->map - look->board->maps);
     for (uint32_t i = 0; i < look->map->n_lanes; i++) {
-        uint64_t claim = i == look->dead ? 0 : atomic_load(&look->board->lanes[i].claim);
+        uint64_t claim = i == look->lane ? 0 : atomic_load(&look->board->lanes[i].claim);
         if (!claim || mm_claim_slot(claim) != slot || grain < mm_claim_begin(claim) || grain >= mm_claim_end(claim))
             continue;
         if (mm_claim_state(claim) == MM_CLAIM_OWNED)
             return true;
-        *unclear = true;
+        *unclear |= !look->dead[i];
     }
     return false;
 }
@@ -147,7 +148,7 @@ static bool blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
 /* The lane ran singly: go on behind the item at fault. */
 static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result)
 {
-    struct mm_lane *lane = &look->board->lanes[look->dead];
+    struct mm_lane *lane = &look->board->lanes[look->lane];
     uint64_t item = atomic_load(&lane->cursor);
     struct mm_taken rest = { .begin = look->begin, .end = look->end, .singly = true, .first_item = item,
                              .failed = atomic_load(&lane->failed[item & 1]), .attempts = atomic_load(&lane->attempts) };
@@ -165,19 +166,34 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
     return swept;
 }
 
-/* The lane ran, or was about to take, whole grains: those that are lost are run again, singly if they may be at fault. */
-static enum mm_swept return_grains(const struct look *look, bool singly)
+/* Grains [begin, end) that the lane had: those that are lost are run again. */
+static bool return_grains(const struct look *look, uint32_t begin, uint32_t end, bool singly)
 {
-    for (uint32_t i = look->begin; i < look->end;) {
+    for (uint32_t i = begin; i < end;) {
         struct mm_taken run = { .begin = i, .end = i, .singly = singly, .first_item = mm_grain_item(look->map, i) };
         int lost = 0;
-        while (run.end < look->end && (lost = is_lost(look, run.end)) == 1)
+        while (run.end < end && (lost = is_lost(look, run.end)) == 1)
             run.end++;
         if (lost < 0 || (run.end > run.begin && !mm_returned_add(look->map, &run)))
-            return MM_SWEPT_LATER;
+            return false;
         i = run.end + 1;
     }
-    return MM_SWEPT_RETURNED;
+    return true;
+}
+
+/* The lane ran whole grains, in blocks: only the block that ran is at fault, and is run singly. */
+static enum mm_swept return_chunk(const struct look *look)
+{
+    const struct mm_lane *lane = &look->board->lanes[look->lane];
+    uint64_t first = atomic_load(&lane->cursor), last = atomic_load(&lane->block_end);
+    uint32_t begin = look->begin, end = look->end;
+    while (begin < end && mm_grain_item(look->map, begin + 1) <= first)
+        begin++;
+    while (end > begin && mm_grain_item(look->map, end - 1) >= last)
+        end--;
+    bool whole = return_grains(look, look->begin, begin, false) && return_grains(look, begin, end, true) &&
+                 return_grains(look, end, look->end, false);
+    return whole ? MM_SWEPT_RETURNED : MM_SWEPT_LATER;
 }
 
 static bool room_to_return(struct mm_board_map *map)
@@ -185,16 +201,16 @@ static bool room_to_return(struct mm_board_map *map)
     unsigned room = 0;
     for (unsigned i = 0; i < MM_MAX_RETURNED; i++)
         room += (atomic_load(&map->returned[i].state) & 0xff) == MM_ENTRY_FREE;
-    return room > 1;
+    return room > 3;
 }
 
 enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_t gen, const struct mm_death *death,
-                       char *result)
+                       const bool *dead, char *result)
 {
     struct mm_lane *lane = &board->lanes[death->lane];
     uint64_t claim = atomic_load(&lane->claim);
     enum mm_claim_state state = mm_claim_state(claim);
-    struct look look = { board, map, gen, death->lane, mm_claim_begin(claim), mm_claim_end(claim) };
+    struct look look = { board, map, gen, death->lane, mm_claim_begin(claim), mm_claim_end(claim), dead };
     bool held = state != MM_CLAIM_NONE && mm_claim_slot(claim) == (unsigned)(map - board->maps) &&
                 atomic_load(&lane->in) == gen;
     if (look.end > map->n_grains)
@@ -206,15 +222,15 @@ enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_
         return MM_SWEPT_NOTHING;
     if (state == MM_CLAIM_OWNED && mm_claim_singly(claim))
         return return_singly(&look, death, result);
-    return return_grains(&look, state == MM_CLAIM_OWNED);
+    if (state == MM_CLAIM_OWNED)
+        return return_chunk(&look);
+    return return_grains(&look, look.begin, look.end, false) ? MM_SWEPT_RETURNED : MM_SWEPT_LATER;
 }
 
-bool mm_map_quiet(const struct mm_board *board, unsigned slot)
+bool mm_map_quiet(const struct mm_board *board, uint64_t gen, uint32_t n_lanes)
 {
-    for (uint32_t i = 0; i < board->maps[slot].n_lanes; i++) {
-        uint64_t claim = atomic_load(&board->lanes[i].claim);
-        if (mm_claim_state(claim) != MM_CLAIM_NONE && mm_claim_slot(claim) == slot)
+    for (uint32_t i = 0; i < n_lanes; i++)
+        if (atomic_load(&board->lanes[i].in) == gen)
             return false;
-    }
     return true;
 }

@@ -19,12 +19,13 @@ enum mm_swept {
     MM_SWEPT_LATER,    /* a live lane is in mid-claim, or there is no room: sweep again in a while */
 };
 
-/* Accounts for what the dead lane held of an open map. result: item 0 of the map's range, in this process. Called by the
- * master for each map in flight, before the lane is forked again. */
+/* Accounts for what the dead lane held of an open map. dead: by lane, those that are known to be dead and not yet
+ * forked again. result: item 0 of the map's range, in this process. Called by the master for each map in flight, before
+ * the lane is forked again. */
 enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_t gen, const struct mm_death *death,
-                       char *result);
+                       const bool *dead, char *result);
 
-/* Is no live lane at work for this map? */
-bool mm_map_quiet(const struct mm_board *board, unsigned slot);
+/* Is no lane in this map any more? */
+bool mm_map_quiet(const struct mm_board *board, uint64_t gen, uint32_t n_lanes);
 
 #endif

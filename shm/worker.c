@@ -16,7 +16,7 @@ struct state {
     const struct mm_worker *worker;
     struct mm_loaded modules[MM_MAX_MODULES];
     unsigned next_slot;
-    bool woken; /* and has not passed it on yet */
+    bool woken; /* or has work to share, and has not passed it on yet */
 };
 
 static bool has_files(const struct state *state, const struct mm_board_map *map)
@@ -84,14 +84,14 @@ static bool serve_map(struct state *state, unsigned slot)
     bool ready = !mm_map_stopped(map) && is_ready(state, map, gen);
     while (ready && mm_claim_next(board, map, gen, state->worker->self, pace, &taken)) {
         any = true;
+        state->woken |= taken.left_rest;
         pass_wake_on(state, map, gen);
         mm_runner_execute(&state->runner, &taken);
         if (atomic_load_explicit(&board->active, memory_order_relaxed) != UINT64_C(1) << slot)
             break;
     }
-    if (mm_map_stopped(map))
+    if (mm_board_leave(board, lane))
         mm_wake_master(board, state->worker->eventfd);
-    mm_board_leave(lane);
     return any;
 }
 
@@ -118,12 +118,15 @@ _Noreturn void mm_worker_run(const struct mm_worker *worker)
         .board = worker->board, .self = worker->self, .view = worker->view, .modules = state.modules,
         .eventfd = worker->eventfd, .peer.pid = worker->board->master_pid
     };
+#ifdef MM_TEST_HOOKS
+    mm_test_point_init();
+#endif
     for (uint32_t serial = atomic_load(&worker->board->attach_serial);;) {
         if (serve(&state))
             continue;
         if (serial != atomic_load(&worker->board->attach_serial))
             _exit(MM_EXIT_RENEW);
-        mm_lane_idle(worker->board, worker->self, serve, &state);
+        mm_lane_idle(worker->board, worker->self, worker->eventfd, serve, &state);
         state.woken = true;
     }
 }

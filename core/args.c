@@ -26,15 +26,19 @@ static int check_options(struct check *c)
     const mamuto_call_t *call = c->call;
     for (size_t i = 0; i < sizeof call->reserved / sizeof *call->reserved; i++)
         if (call->reserved[i])
-            return FAIL(c, MAMUTO_EINVAL, "the call's reserved field %zu is not 0: zero the struct before it is filled", i);
+            return FAIL(c, MAMUTO_EINVAL, "the call's reserved field %zu is not 0: zero the struct before it is filled",
+                        i);
     if (call->item_timeout_ms < 0 || call->retries < 0)
         return FAIL(c, MAMUTO_EINVAL, "item_timeout_ms is %d and retries is %d; neither may be negative",
                     call->item_timeout_ms, call->retries);
     if (call->on_error != MAMUTO_ON_ERROR_FAIL && call->on_error != MAMUTO_ON_ERROR_SKIP)
-        return FAIL(c, MAMUTO_EINVAL, "on_error is %d; it is MAMUTO_ON_ERROR_FAIL or MAMUTO_ON_ERROR_SKIP", call->on_error);
+        return FAIL(c, MAMUTO_EINVAL, "on_error is %d; it is MAMUTO_ON_ERROR_FAIL or MAMUTO_ON_ERROR_SKIP",
+                    call->on_error);
     if (call->help && call->item_timeout_ms)
-        return FAIL(c, MAMUTO_EINVAL, "help and item_timeout_ms = %d exclude each other: nobody could stop an item that "
-                    "the caller itself runs", call->item_timeout_ms);
+        return FAIL(c, MAMUTO_EINVAL,
+                    "help and item_timeout_ms = %d exclude each other: nobody could stop an item that "
+                    "the caller itself runs",
+                    call->item_timeout_ms);
     return 0;
 }
 
@@ -44,8 +48,8 @@ static int check_dims(struct check *c)
     for (int j = 0; j < MAMUTO_MAX_DIMS; j++) {
         size_t dim = c->call->dims[j];
         if (j < signature->n_dims && dim == 0)
-            return FAIL(c, MAMUTO_EARGS, "the dim \"%s\" has no value: set call.dims[%d] to at least 1", signature->dims[j],
-                        j);
+            return FAIL(c, MAMUTO_EARGS, "the dim \"%s\" has no value: set call.dims[%d] to at least 1",
+                        signature->dims[j], j);
         if (j >= signature->n_dims && dim)
             return FAIL(c, MAMUTO_EARGS, "call.dims[%d] is set, but \"%s\" has %d named dims", j,
                         c->function->info.signature, signature->n_dims);
@@ -73,15 +77,21 @@ static int check_kind(struct check *c, int k)
 {
     const mamuto_arg_t *arg = &c->call->args[k];
     if (c->function->signature.in[k].variable)
-        return FAIL(c, MAMUTO_ESIGNATURE, "argument %d is of variable length (\"%s\"), which cannot be mapped by this "
-                    "version", k, c->function->info.signature);
+        return FAIL(c, MAMUTO_ESIGNATURE,
+                    "argument %d is of variable length (\"%s\"), which cannot be mapped by this "
+                    "version",
+                    k, c->function->info.signature);
     if (arg->kind != MAMUTO_ARG_SCATTER && arg->kind != MAMUTO_ARG_BROADCAST)
-        return FAIL(c, MAMUTO_EARGS, "argument %d is of no known kind (%d): make it with mamuto_scatter or "
-                    "mamuto_broadcast", k, arg->kind);
+        return FAIL(c, MAMUTO_EARGS,
+                    "argument %d is of no known kind (%d): make it with mamuto_scatter or "
+                    "mamuto_broadcast",
+                    k, arg->kind);
     for (size_t i = 0; i < sizeof arg->reserved / sizeof *arg->reserved; i++)
         if (arg->reserved[i])
-            return FAIL(c, MAMUTO_EINVAL, "argument %d has a reserved field that is not 0: make it with mamuto_scatter or "
-                        "mamuto_broadcast", k);
+            return FAIL(c, MAMUTO_EINVAL,
+                        "argument %d has a reserved field that is not 0: make it with mamuto_scatter or "
+                        "mamuto_broadcast",
+                        k);
     return 0;
 }
 
@@ -94,8 +104,10 @@ static int check_count(struct check *c)
         if (arg->kind != MAMUTO_ARG_SCATTER)
             continue;
         if (c->scattered >= 0 && arg->count != n)
-            return FAIL(c, MAMUTO_ELENGTH, "argument %d has %zu items, argument %d has %zu; scattered arguments are of "
-                        "one length", c->scattered, (size_t)n, k, arg->count);
+            return FAIL(c, MAMUTO_ELENGTH,
+                        "argument %d has %zu items, argument %d has %zu; scattered arguments are of "
+                        "one length",
+                        c->scattered, (size_t)n, k, arg->count);
         if (c->call->count && arg->count != c->call->count)
             return FAIL(c, MAMUTO_ELENGTH, "argument %d has %zu items, call.count says %zu", k, arg->count,
                         c->call->count);
@@ -147,8 +159,9 @@ static int check_input(struct check *c, int k, uint64_t *bytes)
     if (!code)
         code = check_array(c, what, type, arg->data, scatter ? c->run->n : 1, in->size, bytes);
     if (!code && arg->stride && (!scatter || arg->stride != (ptrdiff_t)in->size))
-        code = FAIL(c, MAMUTO_EARGS, "%s has a stride of %td bytes; only packed arrays (%zu) can be mapped by this version",
-                    what, arg->stride, in->size);
+        code = FAIL(c, MAMUTO_EARGS,
+                    "%s has a stride of %td bytes; only packed arrays (%zu) can be mapped by this version", what,
+                    arg->stride, in->size);
     in->data = arg->data;
     in->stride = scatter ? (ptrdiff_t)in->size : 0;
     return code;
@@ -186,8 +199,10 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     struct check c = { function, call, run, err, -1 };
     int code = check_options(&c);
     if (!code && function->signature.out.variable)
-        code = FAIL(&c, MAMUTO_ESIGNATURE, "its result is of variable length (\"%s\"), which cannot be mapped by this "
-                    "version", function->info.signature);
+        code = FAIL(&c, MAMUTO_ESIGNATURE,
+                    "its result is of variable length (\"%s\"), which cannot be mapped by this "
+                    "version",
+                    function->info.signature);
     if (!code)
         code = check_dims(&c);
     if (!code)

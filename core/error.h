@@ -9,7 +9,8 @@
 __attribute__((format(printf, 3, 4))) int mm_error_set(mamuto_error_t *err, int code, const char *format, ...);
 
 /* MAMUTO_ESYSTEM with the formatted sentence followed by ": " and the text of errno_value. */
-__attribute__((format(printf, 3, 4))) int mm_error_system(mamuto_error_t *err, int errno_value, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int mm_error_system(mamuto_error_t *err, int errno_value, const char *format,
+                                                          ...);
 
 /* Copies from to err under the same rule; returns from->code. */
 int mm_error_copy(mamuto_error_t *err, const mamuto_error_t *from);

@@ -150,21 +150,22 @@ typedef struct {
 
 enum { MAMUTO_LAYOUT_STRIDED, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_ONE };
 
-static inline __attribute__((always_inline, unused)) ptrdiff_t
-mamuto_priv_offset(int layout, size_t i, size_t packed, ptrdiff_t stride)
+static inline __attribute__((always_inline, unused)) ptrdiff_t mamuto_priv_offset(int layout, size_t i, size_t packed,
+                                                                                  ptrdiff_t stride)
 {
-    return layout == MAMUTO_LAYOUT_ONE ? 0 : (ptrdiff_t)i * (layout == MAMUTO_LAYOUT_PACKED ? (ptrdiff_t)packed : stride);
+    return layout == MAMUTO_LAYOUT_ONE ? 0
+                                       : (ptrdiff_t)i * (layout == MAMUTO_LAYOUT_PACKED ? (ptrdiff_t)packed : stride);
 }
 
-static inline __attribute__((always_inline, unused)) const void *
-mamuto_priv_in(const mamuto_item_t *it, int k, size_t size)
+static inline __attribute__((always_inline, unused)) const void *mamuto_priv_in(const mamuto_item_t *it, int k,
+                                                                                size_t size)
 {
     int layout = k == 0 ? it->layout0 : k == 1 ? it->layout1 : it->layout_rest;
     return it->in[k].data + mamuto_priv_offset(layout, it->i, size, it->in[k].stride);
 }
 
-static inline __attribute__((always_inline, unused)) int
-mamuto_priv_fail(const mamuto_item_t *it, int code, const char *text)
+static inline __attribute__((always_inline, unused)) int mamuto_priv_fail(const mamuto_item_t *it, int code,
+                                                                          const char *text)
 {
     it->chunk->fail(it->chunk, it->i, code, text);
     return 0;
@@ -178,15 +179,15 @@ mamuto_priv_fail(const mamuto_item_t *it, int code, const char *text)
 #define MAMUTO_ARRAY(T, k)                                                                                             \
     ((const T *)(const void *)(mamuto_it->in[k].data + (ptrdiff_t)mamuto_it->i * mamuto_it->in[k].stride)) /* dims */
 #define MAMUTO_OUT_ARRAY(T) ((T *)(void *)(mamuto_it->out + (ptrdiff_t)mamuto_it->i * mamuto_it->out_stride))
-#define MAMUTO_LEN(k) (mamuto_it->in[k].len)               /* elements of this item's input k */
-#define MAMUTO_DIM(j) (mamuto_it->dims[j])                 /* value of the j-th named dim */
+#define MAMUTO_LEN(k) (mamuto_it->in[k].len)                     /* elements of this item's input k */
+#define MAMUTO_DIM(j) (mamuto_it->dims[j])                       /* value of the j-th named dim */
 #define MAMUTO_INDEX (mamuto_it->first + (uint64_t)mamuto_it->i) /* uint64_t: the global item index */
 /* This item failed: returns from the function. code: not 0; text: one sentence, at most 200 bytes are copied. */
 #define MAMUTO_FAIL(code, text) return mamuto_priv_fail(mamuto_it, (code), (text))
 
 /* Inside MAMUTO_KERNEL (chunk form): MAMUTO_COUNT items at once. MAMUTO_DIM is MAMUTO_KERNEL_DIM there. */
 #define MAMUTO_COUNT (mamuto_ck->count)
-#define MAMUTO_FIRST (mamuto_ck->first)             /* uint64_t: global index of the chunk's first item */
+#define MAMUTO_FIRST (mamuto_ck->first) /* uint64_t: global index of the chunk's first item */
 #define MAMUTO_KERNEL_DIM(j) (mamuto_ck->dims[j])
 #define MAMUTO_KERNEL_LEN(k) (mamuto_ck->in[k].len) /* elements of an item's input k */
 /* Input k as a plain array of MAMUTO_COUNT items of type T. What is strided or broadcast is packed, only when asked. */
@@ -210,8 +211,8 @@ mamuto_priv_fail(const mamuto_item_t *it, int code, const char *text)
     static const mamuto_descriptor_t mamuto_descriptor_##name_ = {                                                     \
         (uint32_t)sizeof(mamuto_descriptor_t), __LINE__, #name_, __FILE__, mamuto_text_##name_, form_, run_            \
     };                                                                                                                 \
-    __attribute__((section("mamuto_functions"), used, retain)) static const mamuto_descriptor_t *const                 \
-        mamuto_entry_##name_ = &mamuto_descriptor_##name_;
+    __attribute__((section("mamuto_functions"), used,                                                                  \
+                   retain)) static const mamuto_descriptor_t *const mamuto_entry_##name_ = &mamuto_descriptor_##name_;
 
 #define MAMUTO_PRIV_LOOP(name_, l0_, l1_, rest_, out_)                                                                 \
     do {                                                                                                               \
@@ -252,8 +253,8 @@ mamuto_priv_fail(const mamuto_item_t *it, int code, const char *text)
         return 0;                                                                                                      \
     }                                                                                                                  \
     MAMUTO_PRIV_DESCRIBE(name_, MAMUTO_FORM_ITEM, mamuto_run_##name_, __VA_ARGS__)                                     \
-    static inline __attribute__((always_inline)) int mamuto_item_##name_(                                              \
-        const mamuto_item_t *mamuto_it __attribute__((unused)))
+    static inline                                                                                                      \
+        __attribute__((always_inline)) int mamuto_item_##name_(const mamuto_item_t *mamuto_it __attribute__((unused)))
 
 /* MAMUTO_KERNEL(name, "signature"[, "description"]) { … return 0; }: the chunk form, for an author's own loop, BLAS or
  * SIMD. Returning anything but 0 means that every item of the chunk failed, with that code. */
@@ -281,9 +282,8 @@ static inline __attribute__((unused)) int mamuto_priv_layouts(const mamuto_chunk
 extern const mamuto_descriptor_t *const __start_mamuto_functions[] __attribute__((weak, visibility("hidden")));
 extern const mamuto_descriptor_t *const __stop_mamuto_functions[] __attribute__((weak, visibility("hidden")));
 extern const mamuto_module_t mamuto_module __attribute__((weak, visibility("default")));
-__attribute__((used)) const mamuto_module_t mamuto_module = {
-    MAMUTO_ABI, (uint32_t)sizeof(mamuto_descriptor_t), __start_mamuto_functions, __stop_mamuto_functions
-};
+__attribute__((used)) const mamuto_module_t mamuto_module = { MAMUTO_ABI, (uint32_t)sizeof(mamuto_descriptor_t),
+                                                              __start_mamuto_functions, __stop_mamuto_functions };
 #endif
 
 /* ---------------------------------------------------------------------------------------------------------------
@@ -320,7 +320,7 @@ __attribute__((used)) const mamuto_module_t mamuto_module = {
     X(EVERSION, -5022, "library and helper program are of different builds")                                           \
     X(ESYSTEM, -5023, "a system call failed")
 
-#define MAMUTO_PRIV_ENUM(name_, number_, text_) MAMUTO_##name_ = number_,
+#define MAMUTO_PRIV_ENUM(name_, number_, text_) MAMUTO_##name_ = (number_),
 enum { MAMUTO_ERRORS(MAMUTO_PRIV_ENUM) MAMUTO_OK = 0 };
 #undef MAMUTO_PRIV_ENUM
 
@@ -339,9 +339,9 @@ typedef struct {
     char host[64], file[256], text[512];
 } mamuto_error_t;
 
-typedef struct mamuto mamuto_t;         /* a mapper: workers, modules, memory */
+typedef struct mamuto mamuto_t;           /* a mapper: workers, modules, memory */
 typedef struct mamuto_map_s mamuto_map_t; /* one map in flight */
-struct uv_loop_s;                       /* uv_loop_t of libuv's uv.h */
+struct uv_loop_s;                         /* uv_loop_t of libuv's uv.h */
 
 /* One argument of a call; made by the functions below. */
 typedef struct {
@@ -432,8 +432,8 @@ MAMUTO_API int mamuto_close_wait(mamuto_t *m);
 /* Builds (a .c) and loads a module, as options.modules does. Module names are file stems, and each is there once.
  * Errors: EMODULE (missing, truncated, of another architecture or ABI, no functions, name taken), ECOMPILE (with the
  * compiler's own message), ESIGNATURE (with the column), ECRASH (the module's constructor died). */
-MAMUTO_API int mamuto_load(mamuto_t *m, const char *path, void (*on_loaded)(mamuto_t *m, int status, const mamuto_error_t *err),
-                           mamuto_error_t *err);
+MAMUTO_API int mamuto_load(mamuto_t *m, const char *path,
+                           void (*on_loaded)(mamuto_t *m, int status, const mamuto_error_t *err), mamuto_error_t *err);
 MAMUTO_API int mamuto_load_wait(mamuto_t *m, const char *path, mamuto_error_t *err);
 
 /* Looks a function up. Errors: EFUNCTION, with the nearest name there is. */
@@ -474,7 +474,10 @@ MAMUTO_API const char *mamuto_version(void);
  * program, started again. The first line of main(): it returns only in the program proper. */
 MAMUTO_API void mamuto_main_with(const mamuto_module_t *module, int argc, char **argv);
 #ifndef MAMUTO_NO_MODULE
-static inline __attribute__((unused)) void mamuto_main(int argc, char **argv) { mamuto_main_with(&mamuto_module, argc, argv); }
+static inline __attribute__((unused)) void mamuto_main(int argc, char **argv)
+{
+    mamuto_main_with(&mamuto_module, argc, argv);
+}
 #endif
 
 #ifdef __cplusplus

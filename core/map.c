@@ -81,8 +81,14 @@ static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
     int code = m->queued.first ? MM_NODE_FULL : m->ops->run(m->node, &map->run, err);
     if (code < 0)
         return code;
-    map->state = code == MM_NODE_FULL ? MM_MAP_QUEUED : MM_MAP_RUNNING;
-    append(code == MM_NODE_FULL ? &m->queued : &m->running, map);
+    if (code == MM_NODE_FULL) {
+        map->state = MM_MAP_QUEUED;
+        map->run.wait = map->run.help = false; /* when it begins, the caller will be asleep */
+        append(&m->queued, map);
+    } else {
+        map->state = MM_MAP_RUNNING;
+        append(&m->running, map);
+    }
     return 0;
 }
 
@@ -170,7 +176,7 @@ int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
     int code = mm_mapper_may_wait(m, "mamuto_map_wait", err);
     if (!code)
         code = submit(m, call, &map, &waited, err);
-    if (code)
+    if (code || !map)
         return code;
     if (map->state == MM_MAP_RUNNING && m->ops->assist) /* works or spins, where that pays */
         m->ops->assist(m->node, &map->run);

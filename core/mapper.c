@@ -31,8 +31,10 @@ void mm_mapper_release(mamuto_t *m)
 int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err)
 {
     if (!m->owns_loop)
-        return mm_error_set(err, MAMUTO_EINVAL, "%s: the mapper lives on a loop of yours, which it must not block: use the "
-                            "form with a callback", call);
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "%s: the mapper lives on a loop of yours, which it must not block: use the "
+                            "form with a callback",
+                            call);
     if (m->depth)
         return mm_error_set(err, MAMUTO_EINVAL, "%s: not allowed inside a callback of the same mapper", call);
     return 0;
@@ -76,8 +78,9 @@ static void on_lost(void *owner, const mamuto_error_t *err)
 
 static void on_closed(void *owner);
 
-static const struct mm_node_events events = { on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error,
-                                              mm_map_on_ran, on_lost, on_closed };
+static const struct mm_node_events events = {
+    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, on_lost, on_closed
+};
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
 {
@@ -93,10 +96,13 @@ static int check_options(const mamuto_options_t *options, mamuto_error_t *err)
 {
     for (size_t i = 0; i < sizeof options->reserved / sizeof *options->reserved; i++)
         if (options->reserved[i])
-            return mm_error_set(err, MAMUTO_EINVAL, "mamuto_open: reserved field %zu of the options is not 0: zero the "
-                                "struct before it is filled", i);
+            return mm_error_set(err, MAMUTO_EINVAL,
+                                "mamuto_open: reserved field %zu of the options is not 0: zero the "
+                                "struct before it is filled",
+                                i);
     if (getenv(MM_WORKER_MARK))
-        return mm_error_set(err, MAMUTO_ENESTED, "mamuto_open: this is a worker of a mapper; a worker cannot open another "
+        return mm_error_set(err, MAMUTO_ENESTED,
+                            "mamuto_open: this is a worker of a mapper; a worker cannot open another "
                             "one");
     return 0;
 }
@@ -282,12 +288,13 @@ int mamuto_close_wait(mamuto_t *m)
 
 int mamuto_open_wait(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t *err)
 {
-    mamuto_t *m;
+    mamuto_t *m = NULL;
     if (options && options->loop)
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_open_wait: it would block the loop that options.loop names: use "
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_open_wait: it would block the loop that options.loop names: use "
                             "mamuto_open");
     int code = mamuto_open(&m, options, err);
-    if (code)
+    if (code || !m)
         return code;
     while (m->state == MM_OPENING)
         uv_run(&m->own_loop, UV_RUN_ONCE);

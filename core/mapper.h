@@ -73,11 +73,11 @@ struct mamuto {
 };
 
 /* mapper.c */
-void mm_mapper_kick(mamuto_t *m);          /* on the loop's next turn: ended maps, a close that was asked for */
-void mm_mapper_hold(mamuto_t *m);          /* one more thing in flight */
+void mm_mapper_kick(mamuto_t *m); /* on the loop's next turn: ended maps, a close that was asked for */
+void mm_mapper_hold(mamuto_t *m); /* one more thing in flight */
 void mm_mapper_release(mamuto_t *m);
 int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err);
-void mm_mapper_look(mamuto_t *m);          /* is the opening over? */
+void mm_mapper_look(mamuto_t *m); /* is the opening over? */
 
 /* modules.c */
 int mm_mapper_load(mamuto_t *m, const char *path, bool initial, struct mm_mapper_module **module, mamuto_error_t *err);

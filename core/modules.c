@@ -15,8 +15,9 @@ static int check_name(const mamuto_t *m, const char *name, const char *path, mam
 {
     for (uint32_t i = 0; i < m->n_modules; i++)
         if ((m->modules[i]->loaded || m->modules[i]->pending) && strcmp(m->modules[i]->name, name) == 0)
-            return mm_error_set(err, MAMUTO_EMODULE, "module %s: the name \"%s\" is taken by %s; rename one of the files",
-                                path, name, m->modules[i]->path[0] ? m->modules[i]->path : "the program itself");
+            return mm_error_set(err, MAMUTO_EMODULE,
+                                "module %s: the name \"%s\" is taken by %s; rename one of the files", path, name,
+                                m->modules[i]->path[0] ? m->modules[i]->path : "the program itself");
     return 0;
 }
 
@@ -56,7 +57,8 @@ static int add(mamuto_t *m, const char *name, const char *path, bool initial, st
     if (code)
         return code;
     if (m->n_modules == MM_MOST_MODULES)
-        return mm_error_set(err, MAMUTO_ENOMEM, "module %s: %d modules were loaded, no more can be", path, MM_MOST_MODULES);
+        return mm_error_set(err, MAMUTO_ENOMEM, "module %s: %d modules were loaded, no more can be", path,
+                            MM_MOST_MODULES);
     struct mm_mapper_module *module = new_module(name, path);
     if (!module)
         return mm_error_set(err, MAMUTO_ENOMEM, "module %s: no memory", path);
@@ -79,7 +81,8 @@ int mm_mapper_load(mamuto_t *m, const char *path, bool initial, struct mm_mapper
 {
     char name[MM_MAX_MODULE_NAME + 1];
     if (!path || !*path)
-        return mm_error_set(err, MAMUTO_EINVAL, "a module's path is %s: name a .c or .so file", path ? "empty" : "NULL");
+        return mm_error_set(err, MAMUTO_EINVAL, "a module's path is %s: name a .c or .so file",
+                            path ? "empty" : "NULL");
     int code = mm_module_name(name, path, err);
     return code ? code : add(m, name, path, initial, out, err);
 }
@@ -99,21 +102,21 @@ static int load_more(mamuto_t *m, const char *path, struct mm_mapper_module **mo
 int mamuto_load(mamuto_t *m, const char *path, void (*on_loaded)(mamuto_t *, int, const mamuto_error_t *),
                 mamuto_error_t *err)
 {
-    struct mm_mapper_module *module;
+    struct mm_mapper_module *module = NULL;
     int code = load_more(m, path, &module, err);
-    if (!code)
+    if (module)
         module->on_loaded = on_loaded;
     return code;
 }
 
 int mamuto_load_wait(mamuto_t *m, const char *path, mamuto_error_t *err)
 {
-    struct mm_mapper_module *module;
+    struct mm_mapper_module *module = NULL;
     struct mm_waited waited = { .err = err };
     int code = mm_mapper_may_wait(m, "mamuto_load_wait", err);
     if (!code)
         code = load_more(m, path, &module, err);
-    if (code)
+    if (code || !module)
         return code;
     module->waited = &waited;
     while (!waited.over)
@@ -142,8 +145,11 @@ static int describe(struct mm_function *f, struct mm_mapper_module *module, cons
     int code = mm_signature_parse(&f->signature, signature, err);
     if (code)
         return code;
-    f->info = (mamuto_function_t){ .name = mm_strdup(name), .module = module->name, .signature = mm_strdup(signature),
-                                   .doc = doc ? mm_strdup(doc) : NULL, .n_in = (size_t)f->signature.n_in,
+    f->info = (mamuto_function_t){ .name = mm_strdup(name),
+                                   .module = module->name,
+                                   .signature = mm_strdup(signature),
+                                   .doc = doc ? mm_strdup(doc) : NULL,
+                                   .n_in = (size_t)f->signature.n_in,
                                    .n_dims = (size_t)f->signature.n_dims };
     for (int j = 0; j < f->signature.n_dims; j++)
         f->info.dims[j] = f->signature.dims[j];

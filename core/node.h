@@ -28,8 +28,8 @@ struct mm_node_events {
     /* The node is up (0), or has failed to come up. Once, after open. */
     void (*on_up)(void *owner, int status, const mamuto_error_t *err);
     /* A function of a module that is being loaded; index counts from 0. Strings are borrowed. */
-    void (*on_function)(void *owner, uint32_t module, const char *name, const char *signature, const char *doc, int form,
-                        int line);
+    void (*on_function)(void *owner, uint32_t module, const char *name, const char *signature, const char *doc,
+                        int form, int line);
     /* The module is loaded, or is not. Once a load. */
     void (*on_loaded)(void *owner, uint32_t module, int status, const mamuto_error_t *err);
     /* An item has failed: all of them before on_ran, at most 1,000 a run, in order of items. */

@@ -4,7 +4,7 @@
 
 #include "core/mamuto.h"
 
-#define MM_PROGRAM_MODULE "main" /* name of the module of the program's own functions */
+#define MM_PROGRAM_MODULE "main"       /* name of the module of the program's own functions */
 #define MM_WORKER_MARK "MAMUTO_WORKER" /* set in the environment of workers */
 
 const mamuto_module_t *mm_program_functions(void); /* NULL: none, or mamuto_main() was not called */

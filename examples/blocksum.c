@@ -39,14 +39,15 @@ static int report(const char *name, const unsigned char *bytes, size_t size, con
     double start = seconds();
     for (size_t i = 0; i < n; i++)
         if (sums[i] != zlib_sum(bytes + i * BLOCK, BLOCK)) {
-            fprintf(stderr, "blocksum: block %zu: %08x, zlib says %08x\n", i, sums[i], zlib_sum(bytes + i * BLOCK, BLOCK));
+            fprintf(stderr, "blocksum: block %zu: %08x, zlib says %08x\n", i, sums[i],
+                    zlib_sum(bytes + i * BLOCK, BLOCK));
             return 1;
         }
     double zlib_took = seconds() - start;
     uint32_t last = rest ? zlib_sum(bytes + n * BLOCK, rest) : 0;
     uint32_t all = (uint32_t)crc32(0, (const unsigned char *)sums, (unsigned)(n * sizeof *sums));
-    printf("%s: %zu bytes, %zu blocks, all as zlib has them; last block %zu bytes, %08x; sum of sums %08x\n", name, size,
-           n, rest, last, all);
+    printf("%s: %zu bytes, %zu blocks, all as zlib has them; last block %zu bytes, %08x; sum of sums %08x\n", name,
+           size, n, rest, last, all);
     printf("map %.2f ms, %.2f GB/s; zlib in one thread %.2f ms\n", took * 1e3, (double)(n * BLOCK) / took / 1e9,
            zlib_took * 1e3);
     return 0;

@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -26,13 +27,14 @@ static uint64_t meminfo(const char *field)
 {
     FILE *file = fopen("/proc/meminfo", "re");
     char line[128];
-    unsigned long long kib = 0;
+    uint64_t kib = 0;
+    size_t length = strlen(field); /* with its colon */
     while (file && !kib && fgets(line, sizeof line, file))
-        if (strncmp(line, field, strlen(field)) == 0)
-            sscanf(line + strlen(field), ": %llu", &kib);
+        if (strncmp(line, field, length) == 0)
+            kib = strtoull(line + length, NULL, 10);
     if (file)
         fclose(file);
-    return kib ? (uint64_t)kib * 1024 : UINT64_C(1) << 40;
+    return kib ? kib * 1024 : UINT64_C(1) << 40;
 }
 
 static uint64_t limit_of(__rlimit_resource_t resource)
@@ -43,7 +45,7 @@ static uint64_t limit_of(__rlimit_resource_t resource)
 
 uint64_t mm_memory_budget(void)
 {
-    uint64_t budget = meminfo("MemAvailable"), cgroup = mm_cgroup_memory_free("");
+    uint64_t budget = meminfo("MemAvailable:"), cgroup = mm_cgroup_memory_free("");
     if (cgroup < budget)
         budget = cgroup;
     return budget - budget / 20;
@@ -71,7 +73,7 @@ int mm_shared_file(const char *name, uint64_t bytes)
 
 static int map_as_much_as_possible(struct mm_arena *arena, mamuto_error_t *err)
 {
-    uint64_t bytes = meminfo("MemTotal") / BLOCK * BLOCK, file_limit = limit_of(RLIMIT_FSIZE);
+    uint64_t bytes = meminfo("MemTotal:") / BLOCK * BLOCK, file_limit = limit_of(RLIMIT_FSIZE);
     if (bytes > file_limit)
         bytes = file_limit / PAGE * PAGE;
     for (void *base; bytes >= BLOCK; bytes = bytes / 2 / PAGE * PAGE) {
@@ -83,7 +85,8 @@ static int map_as_much_as_possible(struct mm_arena *arena, mamuto_error_t *err)
             return 0;
         }
     }
-    return mm_error_set(err, MAMUTO_ENOMEM, "no room for the arena of shared arrays: RLIMIT_AS or RLIMIT_FSIZE is too "
+    return mm_error_set(err, MAMUTO_ENOMEM,
+                        "no room for the arena of shared arrays: RLIMIT_AS or RLIMIT_FSIZE is too "
                         "low for even 2 MiB");
 }
 
@@ -185,9 +188,10 @@ static int check_budget(const struct mm_arena *arena, uint64_t bytes, mamuto_err
     uint64_t budget = mm_memory_budget();
     budget = budget > arena->pageless ? budget - arena->pageless : 0;
     if (bytes > budget)
-        return mm_error_set(err, MAMUTO_ENOMEM, "%llu bytes of shared memory were asked for, and %llu can be had (the "
-                            "least of MemAvailable and the cgroup's limit, less 5 %%)", (unsigned long long)bytes,
-                            (unsigned long long)budget);
+        return mm_error_set(err, MAMUTO_ENOMEM,
+                            "%llu bytes of shared memory were asked for, and %llu can be had (the "
+                            "least of MemAvailable and the cgroup's limit, less 5 %%)",
+                            (unsigned long long)bytes, (unsigned long long)budget);
     return 0;
 }
 
@@ -204,8 +208,10 @@ static int take_pages(struct mm_arena *arena, uint64_t offset, uint64_t bytes, m
         code = errno;
         fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)bytes);
         if (code == ENOSPC || code == ENOMEM)
-            return mm_error_set(err, MAMUTO_ENOMEM, "%llu bytes of shared memory were asked for, and the system ran out "
-                                "of it", (unsigned long long)bytes);
+            return mm_error_set(err, MAMUTO_ENOMEM,
+                                "%llu bytes of shared memory were asked for, and the system ran out "
+                                "of it",
+                                (unsigned long long)bytes);
         return mm_error_system(err, code, "cannot take %llu bytes of shared memory", (unsigned long long)bytes);
     }
     return 0;
@@ -215,9 +221,11 @@ void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamut
 {
     uint64_t size = bytes ? (bytes + PAGE - 1) / PAGE * PAGE : PAGE;
     if (bytes > INT64_MAX || size > arena->bytes) {
-        mm_error_set(err, bytes > limit_of(RLIMIT_FSIZE) ? MAMUTO_ESIZE : MAMUTO_ENOMEM, "%llu bytes of shared memory "
+        mm_error_set(err, bytes > limit_of(RLIMIT_FSIZE) ? MAMUTO_ESIZE : MAMUTO_ENOMEM,
+                     "%llu bytes of shared memory "
                      "were asked for, and the arena of this process holds %llu (this machine's memory, or what "
-                     "RLIMIT_FSIZE and RLIMIT_AS allow)", (unsigned long long)bytes, (unsigned long long)arena->bytes);
+                     "RLIMIT_FSIZE and RLIMIT_AS allow)",
+                     (unsigned long long)bytes, (unsigned long long)arena->bytes);
         return NULL;
     }
     if (!make_room(arena)) {
@@ -226,8 +234,10 @@ void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamut
     }
     struct mm_extent *e = choose(arena, size);
     if (!e) {
-        mm_error_set(err, MAMUTO_ENOMEM, "%llu bytes of shared memory were asked for, and no free stretch of the arena "
-                     "is as long: free arrays that are not needed", (unsigned long long)bytes);
+        mm_error_set(err, MAMUTO_ENOMEM,
+                     "%llu bytes of shared memory were asked for, and no free stretch of the arena "
+                     "is as long: free arrays that are not needed",
+                     (unsigned long long)bytes);
         return NULL;
     }
     if (!e->warm && check_budget(arena, size, err) != 0)

@@ -64,12 +64,12 @@ struct mm_board_arg {
 /* A range that is to be run again. Data fields are the master's while the entry is free. */
 enum mm_entry_state { MM_ENTRY_FREE, MM_ENTRY_READY, MM_ENTRY_TAKEN };
 struct mm_returned {
-    _Atomic uint64_t state; /* tag << 16 | lane << 8 | enum mm_entry_state */
-    _Atomic uint32_t begin, end;  /* grains */
-    _Atomic uint64_t first_item;  /* items before it in the first grain are settled */
-    _Atomic uint32_t failed;      /* of those, so many failed */
-    _Atomic uint32_t attempts;    /* failures that first_item has behind it */
-    _Atomic uint32_t singly;      /* one item a call, under the cursor */
+    _Atomic uint64_t state;      /* tag << 16 | lane << 8 | enum mm_entry_state */
+    _Atomic uint32_t begin, end; /* grains */
+    _Atomic uint64_t first_item; /* items before it in the first grain are settled */
+    _Atomic uint32_t failed;     /* of those, so many failed */
+    _Atomic uint32_t attempts;   /* failures that first_item has behind it */
+    _Atomic uint32_t singly;     /* one item a call, under the cursor */
     uint32_t unused;
 };
 
@@ -145,13 +145,13 @@ struct mm_board {
     uint64_t arena_bytes;
     double ticks_per_us;
     int32_t master_pid;
-    uint32_t spin_max; /* most workers that spin at once */
+    uint32_t spin_max;                         /* most workers that spin at once */
     _Alignas(MM_LINE) _Atomic uint64_t active; /* bit per map slot */
     _Atomic uint32_t caller_spins;             /* the last wait was one that spins: workers linger */
     _Atomic int32_t caller_cpu;                /* of a caller that spins or helps, else -1 */
     _Alignas(MM_LINE) _Atomic uint32_t polling;
     _Alignas(MM_LINE) _Atomic uint32_t attach_serial; /* of all attached files */
-    _Atomic uint32_t peer_denied;   /* process_vm_readv or _writev is not allowed here: tried by the fork server */
+    _Atomic uint32_t peer_denied;        /* process_vm_readv or _writev is not allowed here: tried by the fork server */
     uint64_t probe_address, probe_value; /* a word of the master's private memory, to try it with */
     struct mm_attached attached[MM_MAX_ATTACHED];
     struct mm_lane lanes[MM_MAX_LANES];
@@ -161,7 +161,7 @@ struct mm_board {
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(_Atomic uint64_t) == 8, "64-bit atomics are lock-free");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2 && sizeof(_Atomic uint32_t) == 4, "32-bit atomics are lock-free");
-_Static_assert(sizeof(struct mm_lane) == 2 * MM_LINE, "a lane is two lines");
+_Static_assert(sizeof(struct mm_lane) == 2 * (size_t)MM_LINE, "a lane is two lines");
 _Static_assert(offsetof(struct mm_board_map, words) - offsetof(struct mm_board_map, n_done) == MM_LINE, "one hot line");
 
 static inline bool mm_map_stopped(struct mm_board_map *map)
@@ -203,7 +203,8 @@ static inline uint32_t mm_word_left(uint64_t word, uint64_t gen)
 
 /* Claim: state (2) | singly (1) | slot (6) | begin (20) | end (20). 0: none. */
 enum mm_claim_state { MM_CLAIM_NONE, MM_CLAIM_INTENT, MM_CLAIM_OWNED };
-static inline uint64_t mm_claim_pack(enum mm_claim_state state, bool singly, unsigned slot, uint32_t begin, uint32_t end)
+static inline uint64_t mm_claim_pack(enum mm_claim_state state, bool singly, unsigned slot, uint32_t begin,
+                                     uint32_t end)
 {
     return (uint64_t)state | (uint64_t)singly << 2 | (uint64_t)slot << 3 | (uint64_t)begin << 9 | (uint64_t)end << 29;
 }
@@ -245,7 +246,6 @@ static inline bool mm_inline_take(uint64_t *used, uint64_t bytes, uint64_t *offs
 /* Points between two stores at which a test build can stop or kill; nothing in other builds. */
 #ifdef MM_TEST_HOOKS
 extern void (*mm_test_point)(const char *name);
-void mm_test_point_init(void); /* shm/testpoint.c: what $MAMUTO_TEST_POINT says, in a worker */
 #define MM_POINT(name_)                                                                                                \
     do {                                                                                                               \
         if (mm_test_point)                                                                                             \

@@ -4,7 +4,7 @@
 
 #include <sys/mman.h>
 
-static const size_t STEP = 256 * 1024;
+static const size_t STEP = 1 << 18;
 
 void *mm_buffer_reserve(struct mm_buffer *buffer, size_t bytes)
 {

@@ -87,10 +87,10 @@ static void spin(struct mm_jobs *jobs, struct mm_board_map *map, double limit_us
 {
     double ticks_per_us = jobs->pool->board->ticks_per_us;
     uint64_t limit = (uint64_t)(limit_us * ticks_per_us), jump = (uint64_t)(JUMP_US * ticks_per_us);
-    uint64_t start = mm_ticks(), last = start, now = start;
+    uint64_t start = mm_ticks(), last = start;
     while (!is_over(map)) {
         mm_relax();
-        now = mm_ticks();
+        uint64_t now = mm_ticks();
         if (now - start > limit || now - last > jump) {
             if (map->item_ticks > 0)
                 spin_failed(jobs);

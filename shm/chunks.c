@@ -51,7 +51,7 @@ uint32_t mm_chunk_grains(const struct mm_pace *pace, uint32_t left, uint64_t gra
         return probe < half ? probe : half;
     }
     double grain_us = pace->item_ticks * (double)grain_items / ticks_per_us;
-    double least = MIN_CHUNK_US / grain_us, most = cap_us / grain_us, take = (double)(left / 2);
+    double least = MIN_CHUNK_US / grain_us, most = cap_us / grain_us, take = (double)left / 2;
     if (take < least)
         take = least;
     if (take > most)

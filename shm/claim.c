@@ -67,7 +67,7 @@ static bool claim_returned(struct mm_board *board, struct mm_board_map *map, uin
         uint64_t state = atomic_load(&entry->state);
         if ((state & 0xff) != MM_ENTRY_READY)
             continue;
-        *taken = (struct mm_taken){ entry->begin, entry->end, entry->singly != 0, entry->first_item, entry->failed,
+        *taken = (struct mm_taken){ entry->begin,    entry->end, entry->singly != 0, entry->first_item, entry->failed,
                                     entry->attempts, false };
         struct mm_lane *lane = intend(board, map, self, taken->begin, taken->end, taken->singly);
         if (!atomic_compare_exchange_strong(&entry->state, &state, entry_state(state, self, MM_ENTRY_TAKEN))) {

@@ -40,7 +40,8 @@ static void send_function(int control, uint32_t module, const mamuto_descriptor_
     message = (struct mm_message){ .type = MM_MSG_FUNCTION, .id = module, .a = f->form, .b = f->line };
     if (mm_message_add(&message, f->name) || mm_message_add(&message, f->text[0]) ||
         mm_message_add(&message, f->text[1] ? f->text[1] : "") || mm_control_send(control, &message, -1))
-        mm_error_set(err, MAMUTO_EMODULE, "function %s: its signature and description are too long to be sent", f->name);
+        mm_error_set(err, MAMUTO_EMODULE, "function %s: its signature and description are too long to be sent",
+                     f->name);
 }
 
 static void send_verdict(int control, uint32_t module, const char *so_path, const mamuto_error_t *err)

@@ -16,9 +16,6 @@ static inline void mm_futex_wait(_Atomic uint32_t *word, uint32_t value, const s
     syscall(SYS_futex, word, MM_FUTEX_WAIT, value, timeout, NULL, 0);
 }
 
-static inline void mm_futex_wake(_Atomic uint32_t *word)
-{
-    syscall(SYS_futex, word, MM_FUTEX_WAKE, 1, NULL, NULL, 0);
-}
+static inline void mm_futex_wake(_Atomic uint32_t *word) { syscall(SYS_futex, word, MM_FUTEX_WAKE, 1, NULL, NULL, 0); }
 
 #endif

@@ -27,8 +27,11 @@ void mm_jobs_init(struct mm_jobs *jobs, struct mm_pool *pool, const mamuto_modul
     jobs->pool = pool;
     jobs->own = own;
     jobs->view.arena_read = jobs->view.arena_write = pool->arena.base;
-    jobs->caller = (struct mm_runner){ .board = pool->board, .self = pool->board->n_workers, .view = &jobs->view,
-                                       .modules = jobs->loaded, .eventfd = -1 };
+    jobs->caller = (struct mm_runner){ .board = pool->board,
+                                       .self = pool->board->n_workers,
+                                       .view = &jobs->view,
+                                       .modules = jobs->loaded,
+                                       .eventfd = -1 };
     long cpus = mm_cpus_allowed();
     pool->board->spin_max = cpus > 2 ? (uint32_t)cpus - 1 : 1;
     jobs->most_spinning_callers = (int)pool->board->spin_max;
@@ -73,8 +76,9 @@ static double estimate(struct mm_jobs *jobs, const struct mm_run *run)
 {
     const struct mm_cost *cost = cost_of(jobs, run);
     size_t bytes = item_bytes(run);
-    return cost->item_bytes == bytes ? cost->item_ticks
-                                     : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
+    return cost->item_bytes == bytes
+               ? cost->item_ticks
+               : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
 }
 
 /* Bytes from the first to the end of the last item. */
@@ -102,8 +106,9 @@ static int place_arrays(struct mm_jobs *jobs, struct mm_board_map *map, const st
 {
     uint64_t inline_used = 0;
     char *result = run->result;
-    static const char part[] = "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it "
-                               "was freed";
+    static const char part[] =
+        "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it "
+        "was freed";
     map->n_in = (uint16_t)run->n_in;
     for (int k = 0; k < run->n_in; k++)
         if ((map->in[k] = place_input(jobs, map, run, k, &inline_used)).where == MM_WHERE_NONE)
@@ -114,7 +119,8 @@ static int place_arrays(struct mm_jobs *jobs, struct mm_board_map *map, const st
     if (map->out.where == MM_WHERE_NONE)
         return mm_error_set(err, MAMUTO_EARGS, "the result begins in %s", part);
     if (map->out.where == MM_WHERE_ATTACHED)
-        return mm_error_set(err, MAMUTO_EARGS, "the result lies in a file of mamuto_attach, which is read-only: give it an "
+        return mm_error_set(err, MAMUTO_EARGS,
+                            "the result lies in a file of mamuto_attach, which is read-only: give it an "
                             "array of its own");
     return 0;
 }
@@ -164,7 +170,8 @@ static uint64_t next_gen(const struct mm_job *job, unsigned slot, struct mm_boar
     uint64_t gen = ((job->gen >> 6) + 1) << 6 | slot;
     if (mm_map_tag(gen) != 0)
         return gen;
-    for (uint32_t i = 0; i < MM_MAX_GRAINS; i++) /* tags begin anew: none of the last round may be taken for one of it */
+    for (uint32_t i = 0; i < MM_MAX_GRAINS;
+         i++) /* tags begin anew: none of the last round may be taken for one of it */
         atomic_store_explicit(&map->done[i], 0, memory_order_relaxed);
     for (uint32_t i = 0; i < MM_MAX_RECORDS; i++)
         atomic_store_explicit(&map->records[i].ready, 0, memory_order_relaxed);
@@ -182,8 +189,8 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
 {
     struct mm_board *board = jobs->pool->board;
     uint32_t lanes = board->n_workers + 1;
-    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, run->out_size,
-                                   board->n_workers + run->help, run->help ? MIN_HELP_PART_US : MIN_PART_US);
+    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, run->out_size, board->n_workers + run->help,
+                                   run->help ? MIN_HELP_PART_US : MIN_PART_US);
     map->first = run->first;
     map->n = run->n;
     map->grain_items = cut.grain_items;

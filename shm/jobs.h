@@ -30,7 +30,7 @@ struct mm_jobs {
     uint64_t used;
     struct mm_cost *costs[MM_MAX_MODULES]; /* by function index */
     uint32_t n_costs[MM_MAX_MODULES];
-    bool dead[MM_MAX_LANES]; /* known to be, and not yet forked again */
+    bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */
     struct mm_death later[MM_MAX_LANES]; /* deaths whose sweep was put off */
     uint32_t n_later;
     uint32_t fork_failures; /* in a row, while no worker is up */

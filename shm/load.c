@@ -21,15 +21,20 @@ static int by_line(const void *a, const void *b)
 static int check(const mamuto_module_t *module, const char *path, mamuto_error_t *err)
 {
     if (!module)
-        return mm_error_set(err, MAMUTO_EMODULE, "%s is not a mamuto module: it has no symbol mamuto_module; include "
-                            "mamuto.h and define functions with MAMUTO_FUNCTION or MAMUTO_KERNEL", path);
+        return mm_error_set(err, MAMUTO_EMODULE,
+                            "%s is not a mamuto module: it has no symbol mamuto_module; include "
+                            "mamuto.h and define functions with MAMUTO_FUNCTION or MAMUTO_KERNEL",
+                            path);
     if (module->abi != MAMUTO_ABI || module->descriptor_size != sizeof(mamuto_descriptor_t))
-        return mm_error_set(err, MAMUTO_EMODULE, "%s was built with a mamuto.h of ABI %u (descriptor of %u bytes), this "
-                            "library has ABI %d (%zu bytes): build it again", path, module->abi,
-                            module->descriptor_size, MAMUTO_ABI, sizeof(mamuto_descriptor_t));
+        return mm_error_set(err, MAMUTO_EMODULE,
+                            "%s was built with a mamuto.h of ABI %u (descriptor of %u bytes), this "
+                            "library has ABI %d (%zu bytes): build it again",
+                            path, module->abi, module->descriptor_size, MAMUTO_ABI, sizeof(mamuto_descriptor_t));
     if (module->end <= module->begin)
-        return mm_error_set(err, MAMUTO_EMODULE, "%s has no functions: define some with MAMUTO_FUNCTION or "
-                            "MAMUTO_KERNEL", path);
+        return mm_error_set(err, MAMUTO_EMODULE,
+                            "%s has no functions: define some with MAMUTO_FUNCTION or "
+                            "MAMUTO_KERNEL",
+                            path);
     return 0;
 }
 

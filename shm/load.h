@@ -5,7 +5,7 @@
 #include "core/mamuto.h"
 
 struct mm_loaded {
-    void *handle; /* of dlopen; NULL: the program's own functions */
+    void *handle;                          /* of dlopen; NULL: the program's own functions */
     const mamuto_descriptor_t **functions; /* by line; NULL: not loaded */
     uint32_t n;
 };

@@ -33,11 +33,11 @@ struct mm_node {
     const struct mm_node_events *events;
     void *owner;
     struct watch *control, *event, *life;
-    uv_timer_t timer; /* while a map is stopping, a sweep was put off, or processes are to leave */
+    uv_timer_t timer;  /* while a map is stopping, a sweep was put off, or processes are to leave */
     uint64_t leave_ns; /* since when they are to leave */
     uint32_t n_functions[MM_MAX_MODULES];
     bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
-    uint32_t restarts; /* since a map has ended */
+    uint32_t restarts;            /* since a map has ended */
 };
 
 /* --- watches --------------------------------------------------------------------------------------------------- */
@@ -414,7 +414,8 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
                 mamuto_error_t *err)
 {
     if (module >= MM_MAX_MODULES)
-        return mm_error_set(err, MAMUTO_ENOMEM, "module %s: %d modules are loaded, no more can be", path, MM_MAX_MODULES);
+        return mm_error_set(err, MAMUTO_ENOMEM, "module %s: %d modules are loaded, no more can be", path,
+                            MM_MAX_MODULES);
     if (node->pool.control < 0)
         return mm_error_set(err, MAMUTO_EHOST, "module %s: the fork server is gone", path);
     node->n_functions[module] = 0;
@@ -444,5 +445,5 @@ static int workers(const struct mm_node *node)
     return node->state == STARTING ? 0 : (int)node->pool.board->n_workers;
 }
 
-const struct mm_node_ops mm_node_shm = { "shm", open_node, close_node, load, run, cancel, NULL, assist, prepare_help,
-                                         alloc, free_array, array_bytes, attach, workers };
+const struct mm_node_ops mm_node_shm = { "shm",  open_node,    close_node, load,       run,         cancel, NULL,
+                                         assist, prepare_help, alloc,      free_array, array_bytes, attach, workers };

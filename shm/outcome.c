@@ -40,8 +40,8 @@ static void say(mamuto_error_t *err, const struct mm_record *record, uint32_t ti
     if (record->item == MAMUTO_NO_ITEM)
         mm_error_set(err, record->code, "%s", text);
     else if (record->code == MAMUTO_ETIMEOUT)
-        mm_error_set(err, MAMUTO_ETIMEOUT, "item %llu took longer than %u ms; worker %d, which ran it, was killed", item,
-                     timeout_ms, record->worker);
+        mm_error_set(err, MAMUTO_ETIMEOUT, "item %llu took longer than %u ms; worker %d, which ran it, was killed",
+                     item, timeout_ms, record->worker);
     else if (record->code == MAMUTO_ECRASH && record->signal)
         mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d died of signal %d (%s)", item, record->worker,
                      record->signal, strsignal(record->signal));
@@ -60,8 +60,10 @@ static int stopped_because(const struct mm_job *job, mamuto_error_t *err)
 {
     if (job->status == MAMUTO_ECANCELED)
         return mm_error_set(err, MAMUTO_ECANCELED, "the map was cancelled");
-    return mm_error_set(err, job->status, "the workers of this host die without getting anything done: the last %u deaths "
-                        "settled no item", job->deaths);
+    return mm_error_set(err, job->status,
+                        "the workers of this host die without getting anything done: the last %u deaths "
+                        "settled no item",
+                        job->deaths);
 }
 
 static int skipped(const struct mm_job *job, uint64_t failed, const mamuto_error_t *first, mamuto_error_t *err)

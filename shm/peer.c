@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <sys/uio.h>
 
-static const uint64_t PIECE_BYTES = 512 * 1024;
+static const uint64_t PIECE_BYTES = 1 << 19;
 
 static bool is_fetched(const struct mm_board_arg *arg, bool scattered)
 {

@@ -37,8 +37,10 @@ static int make_board(struct mm_pool *pool, mamuto_error_t *err)
     size_t bytes = sizeof *pool->board;
     pool->board_fd = mm_shared_file("mamuto-board", bytes);
     if (pool->board_fd < 0)
-        return mm_error_system(err, errno, "cannot make the shared memory of the job board (%zu bytes, nearly all of "
-                               "them never used; RLIMIT_FSIZE must allow them)", bytes);
+        return mm_error_system(err, errno,
+                               "cannot make the shared memory of the job board (%zu bytes, nearly all of "
+                               "them never used; RLIMIT_FSIZE must allow them)",
+                               bytes);
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, pool->board_fd, 0);
     if (p == MAP_FAILED)
         return mm_error_set(err, MAMUTO_ENOMEM, "no room for the job board of %zu bytes: raise RLIMIT_AS", bytes);
@@ -59,8 +61,9 @@ static int make_board(struct mm_pool *pool, mamuto_error_t *err)
 int mm_pool_init(struct mm_pool *pool, const struct mm_pool_config *config, const struct mm_pool_events *events,
                  void *owner, mamuto_error_t *err)
 {
-    *pool = (struct mm_pool){ .control = -1, .life = -1, .board_fd = -1, .config = *config, .events = events,
-                              .owner = owner, .arena.fd = -1 };
+    *pool = (struct mm_pool){
+        .control = -1, .life = -1, .board_fd = -1, .config = *config, .events = events, .owner = owner, .arena.fd = -1
+    };
     pool->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int code = pool->event < 0 ? mm_error_system(err, errno, "cannot make an eventfd") : make_board(pool, err);
     if (!code)
@@ -141,8 +144,10 @@ static void on_hello(struct mm_pool *pool)
     const char *id = mm_message_next(&pool->message, &at);
     if (pool->up || (id && strcmp(id, MM_BUILD_ID) == 0))
         return;
-    mm_error_set(&err, MAMUTO_EVERSION, "the helper program is of build %s, this library of build %s: install both from "
-                 "the same build, or name the right one in $MAMUTO_AGENT", id ? id : "?", MM_BUILD_ID);
+    mm_error_set(&err, MAMUTO_EVERSION,
+                 "the helper program is of build %s, this library of build %s: install both from "
+                 "the same build, or name the right one in $MAMUTO_AGENT",
+                 id ? id : "?", MM_BUILD_ID);
     pool->up = true;
     pool->events->on_up(pool->owner, err.code, &err);
 }
@@ -296,8 +301,8 @@ int mm_pool_load(struct mm_pool *pool, uint32_t module, const char *path, const 
     for (; fits && libs[message->b]; message->b++)
         fits = mm_message_add(message, libs[message->b]) == 0;
     if (!fits)
-        return mm_error_set(err, MAMUTO_ESIZE, "module %s: its path and the config's cflags and libs are over %d bytes", path,
-                            MM_MESSAGE_TEXT);
+        return mm_error_set(err, MAMUTO_ESIZE, "module %s: its path and the config's cflags and libs are over %d bytes",
+                            path, MM_MESSAGE_TEXT);
     int code = mm_control_send(pool->control, message, -1);
     return code ? mm_error_system(err, -code, "module %s: cannot ask the fork server to load it", path) : 0;
 }
@@ -314,8 +319,10 @@ static int check_file(int fd, int64_t offset, size_t bytes, mamuto_error_t *err)
     if (!S_ISREG(status.st_mode))
         return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: fd %d is not a regular file", fd);
     if (bytes == 0 || offset > status.st_size || bytes > (uint64_t)(status.st_size - offset))
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: bytes %lld to %lld + %zu are not all in the file, which has "
-                            "%lld", (long long)offset, (long long)offset, bytes, (long long)status.st_size);
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_attach: bytes %lld to %lld + %zu are not all in the file, which has "
+                            "%lld",
+                            (long long)offset, (long long)offset, bytes, (long long)status.st_size);
     return 0;
 }
 
@@ -328,7 +335,8 @@ int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, c
     while (i < MM_MAX_ATTACHED && pool->attached[i].base)
         i++;
     if (i == MM_MAX_ATTACHED)
-        return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_attach: %d files are attached, no more can be", MM_MAX_ATTACHED);
+        return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_attach: %d files are attached, no more can be",
+                            MM_MAX_ATTACHED);
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, MM_CONTROL_FD + 1);
     if (copy < 0)
         return mm_error_system(err, errno, "mamuto_attach: cannot duplicate fd %d", fd);
@@ -378,8 +386,8 @@ int mm_pool_free(struct mm_pool *pool, const void *p)
     struct mm_extent punch;
     if (mm_arena_free(&pool->arena, p, &punch) != 0)
         return detach(pool, p);
-    if (punch.bytes && (pool->control < 0 || mm_pool_tell(pool, MM_MSG_PUNCH, 0, (int64_t)punch.offset,
-                                                          (int64_t)punch.bytes) != 0))
+    if (punch.bytes &&
+        (pool->control < 0 || mm_pool_tell(pool, MM_MSG_PUNCH, 0, (int64_t)punch.offset, (int64_t)punch.bytes) != 0))
         mm_arena_punched(&pool->arena, punch.offset); /* no one to punch it: taken as cold, its pages are still there */
     return 0;
 }

@@ -17,7 +17,8 @@ struct mm_pool_config {
 
 /* What comes from the fork server. */
 struct mm_pool_events {
-    void (*on_up)(void *owner, int status, const mamuto_error_t *err); /* all workers were started, or it failed: once */
+    void (*on_up)(void *owner, int status,
+                  const mamuto_error_t *err); /* all workers were started, or it failed: once */
     void (*on_function)(void *owner, const struct mm_message *message);
     void (*on_loaded)(void *owner, const struct mm_message *message);
     void (*on_death)(void *owner, const struct mm_death *death);
@@ -44,7 +45,7 @@ struct mm_pool {
     bool up;
     uint32_t n_up; /* workers that were started and are not known to be dead */
     uint64_t start_ticks, start_ns;
-    uint64_t probe; /* what the fork server reads by process_vm_readv, to see whether workers may */
+    uint64_t probe;            /* what the fork server reads by process_vm_readv, to see whether workers may */
     struct mm_message message; /* being read or sent */
 };
 

@@ -135,9 +135,8 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     runner->map = map;
     runner->staged = false;
     runner->run = runner->modules[map->module].functions[map->function]->run;
-    runner->base = (mamuto_chunk_t){
-        .first = map->first, .dims = runner->dims, .fail = on_fail, .pack = on_pack, .host = runner
-    };
+    runner->base =
+        (mamuto_chunk_t){ .first = map->first, .dims = runner->dims, .fail = on_fail, .pack = on_pack, .host = runner };
     for (unsigned j = 0; j < map->n_dims; j++)
         runner->dims[j] = map->dims[j];
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];

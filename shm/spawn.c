@@ -63,16 +63,18 @@ static int find_helper(struct search *search, mamuto_error_t *err)
     if (named && *named) {
         if (try_path(search, named, ""))
             return 0;
-        return mm_error_set(err, MAMUTO_EHOST, "the helper program that $MAMUTO_AGENT names, %s, cannot be run: %s", named,
-                            strerror(errno));
+        return mm_error_set(err, MAMUTO_EHOST, "the helper program that $MAMUTO_AGENT names, %s, cannot be run: %s",
+                            named, strerror(errno));
     }
     if (own_folder(folder, sizeof folder) &&
         (try_path(search, folder, "/" HELPER) || try_path(search, folder, "/../libexec/mamuto/" HELPER)))
         return 0;
     if (try_path(search, MM_AGENT_DIR, "/" HELPER))
         return 0;
-    return mm_error_set(err, MAMUTO_EHOST, "the helper program " HELPER " is not found; tried: %s; install it, or name it "
-                        "in $MAMUTO_AGENT", search->tried);
+    return mm_error_set(err, MAMUTO_EHOST,
+                        "the helper program " HELPER " is not found; tried: %s; install it, or name it "
+                        "in $MAMUTO_AGENT",
+                        search->tried);
 }
 
 static int spawn(pid_t *pid, const char *path, int control)

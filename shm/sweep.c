@@ -150,8 +150,12 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
 {
     struct mm_lane *lane = &look->board->lanes[look->lane];
     uint64_t item = atomic_load(&lane->cursor);
-    struct mm_taken rest = { .begin = look->begin, .end = look->end, .singly = true, .first_item = item,
-                             .failed = atomic_load(&lane->failed[item & 1]), .attempts = atomic_load(&lane->attempts) };
+    struct mm_taken rest = { .begin = look->begin,
+                             .end = look->end,
+                             .singly = true,
+                             .first_item = item,
+                             .failed = atomic_load(&lane->failed[item & 1]),
+                             .attempts = atomic_load(&lane->attempts) };
     while (rest.begin < rest.end && mm_grain_item(look->map, rest.begin + 1) <= item)
         rest.begin++; /* done: their words were stored before the cursor moved on */
     enum mm_swept swept = MM_SWEPT_RETURNED;

@@ -1,12 +1,15 @@
 /* Test builds only: a worker that kills or stops itself between two stores to the board.
  *
- * $MAMUTO_TEST_POINT holds specifications "NAME:N:ACTION:FILE", parted by ';'. The first worker that passes the point
- * NAME (MM_POINT in shm/) for the N-th time since FILE's folder is there, and can create FILE, writes its process id
- * into it and does ACTION: "kill" (SIGKILL to itself) or "stop" (SIGSTOP, until somebody continues or kills it). So a
- * test arms a specification by making a folder, each acts once, and one mapper serves many of them.
+ * $MAMUTO_TEST_POINT holds up to four specifications "NAME:N:ACTION:FILE", parted by ';'. The first worker that passes
+ * the point NAME (MM_POINT in shm/) for its N-th time and can create FILE writes its process id into it and does ACTION:
+ * "kill" (SIGKILL to itself) or "stop" (SIGSTOP, until somebody continues or kills it). Or it holds "@FILE": then FILE is
+ * a struct mm_test_orders, mapped, whose text holds the specifications; a new version of it is seen at the next point,
+ * and passings count from there. A worker that is overtaken by a new version on its way writes 0 and does nothing.
  * Called by mm_worker_run; the master and a helping caller pass all points unharmed. What is not understood ends the
  * worker, so that a misspelt test does not pass.
  */
+#include "shm/testpoint.h"
+
 #include "shm/board.h"
 
 #ifdef MM_TEST_HOOKS
@@ -15,75 +18,105 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
-enum { MOST = 512, EXIT_MISSPELT = 84 };
+enum { MOST = 4, EXIT_MISSPELT = 84 };
 
-enum state { WAITS, ARMED, OVER };
-
-struct spec {
-    char name[32], file[256];
-    enum state state;
+static struct spec {
+    char name[32], file[512];
     unsigned at, passed;
     int signal;
-};
-
-static struct spec specs[MOST];
+} specs[MOST];
 static unsigned n_specs;
+static struct mm_test_orders *orders; /* NULL: the specifications stand */
+static uint32_t seen;
 
-static void act(struct spec *spec)
+static bool is_stale(void) { return orders && atomic_load(&orders->version) != seen; }
+
+static void act(const struct spec *spec)
 {
-    spec->state = OVER;
     int fd = open(spec->file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
-        return; /* another worker was first, or the test has disarmed it */
+        return; /* another worker was first */
     char text[16];
-    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    bool stale = is_stale();
+    int n = snprintf(text, sizeof text, "%d\n", stale ? 0 : (int)getpid());
     if (write(fd, text, (size_t)n) != n)
         _exit(EXIT_MISSPELT);
     close(fd);
-    kill(getpid(), spec->signal);
+    if (!stale)
+        kill(getpid(), spec->signal);
 }
 
-static bool is_armed(struct spec *spec)
-{
-    char *slash = strrchr(spec->file, '/');
-    if (spec->state != WAITS || !slash)
-        return spec->state == ARMED;
-    *slash = '\0';
-    if (access(spec->file, F_OK) == 0)
-        spec->state = ARMED;
-    *slash = '/';
-    return spec->state == ARMED;
-}
-
-static void on_point(const char *name)
-{
-    for (unsigned i = 0; i < n_specs; i++)
-        if (strcmp(specs[i].name, name) == 0 && is_armed(&specs[i]) && ++specs[i].passed == specs[i].at)
-            act(&specs[i]);
-}
-
-static void parse(const char *text, struct spec *spec)
+static void parse_one(const char *text, struct spec *spec)
 {
     char action[8];
-    if (sscanf(text, "%31[^:]:%u:%7[^:]:%255[^;]", spec->name, &spec->at, action, spec->file) != 4 || !spec->at)
+    *spec = (struct spec){ 0 };
+    if (sscanf(text, "%31[^:]:%u:%7[^:]:%511[^;]", spec->name, &spec->at, action, spec->file) != 4 || !spec->at)
         _exit(EXIT_MISSPELT);
     spec->signal = strcmp(action, "kill") == 0 ? SIGKILL : strcmp(action, "stop") == 0 ? SIGSTOP : 0;
     if (!spec->signal)
         _exit(EXIT_MISSPELT);
 }
 
-void mm_test_point_init(void)
+static void parse(const char *text)
 {
-    const char *text = getenv("MAMUTO_TEST_POINT");
-    for (n_specs = 0; text && *text && n_specs < MOST; n_specs++) {
-        specs[n_specs] = (struct spec){ 0 };
-        parse(text, &specs[n_specs]);
+    n_specs = 0;
+    while (text && *text && n_specs < MOST) {
+        parse_one(text, &specs[n_specs++]);
         text = strchr(text, ';');
         text = text ? text + 1 : NULL;
     }
-    mm_test_point = n_specs ? on_point : NULL;
+}
+
+/* Reads a new version; one that changes meanwhile is left for the next point. */
+static void read_orders(void)
+{
+    static char text[sizeof orders->text];
+    uint32_t version = atomic_load(&orders->version);
+    n_specs = 0;
+    if (version & 1)
+        return;
+    memcpy(text, orders->text, sizeof text);
+    text[sizeof text - 1] = '\0';
+    atomic_thread_fence(memory_order_seq_cst);
+    if (atomic_load(&orders->version) != version)
+        return;
+    seen = version;
+    parse(text);
+}
+
+static void on_point(const char *name)
+{
+    if (is_stale())
+        read_orders();
+    for (unsigned i = 0; i < n_specs; i++)
+        if (strcmp(specs[i].name, name) == 0 && ++specs[i].passed == specs[i].at)
+            act(&specs[i]);
+}
+
+static void map_orders(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    void *p = fd < 0 ? MAP_FAILED : mmap(NULL, sizeof *orders, PROT_READ, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        _exit(EXIT_MISSPELT);
+    close(fd);
+    orders = p;
+    seen = 1; /* no version that is ever read */
+}
+
+void mm_test_point_init(void)
+{
+    const char *text = getenv("MAMUTO_TEST_POINT");
+    if (!text || !*text)
+        return;
+    if (text[0] == '@')
+        map_orders(text + 1);
+    else
+        parse(text);
+    mm_test_point = on_point;
 }
 
 #endif

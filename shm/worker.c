@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "shm/park.h"
+#include "shm/testpoint.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -114,10 +115,12 @@ _Noreturn void mm_worker_run(const struct mm_worker *worker)
 {
     static struct state state; /* one worker a process; too large for a stack that a function may overflow */
     state.worker = worker;
-    state.runner = (struct mm_runner){
-        .board = worker->board, .self = worker->self, .view = worker->view, .modules = state.modules,
-        .eventfd = worker->eventfd, .peer.pid = worker->board->master_pid
-    };
+    state.runner = (struct mm_runner){ .board = worker->board,
+                                       .self = worker->self,
+                                       .view = worker->view,
+                                       .modules = state.modules,
+                                       .eventfd = worker->eventfd,
+                                       .peer.pid = worker->board->master_pid };
 #ifdef MM_TEST_HOOKS
     mm_test_point_init();
 #endif

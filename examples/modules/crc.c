@@ -24,8 +24,8 @@ MAMUTO_FUNCTION(crc32, "u1[4096] -> u4", "CRC-32 of a block of 4 KiB")
     const uint8_t *p = MAMUTO_IN(uint8_t[BLOCK], 0);
     uint32_t crc = UINT32_C(0xFFFFFFFF);
     for (int i = 0; i < BLOCK; i += 8) {
-        uint32_t low = crc ^ ((uint32_t)p[i] | (uint32_t)p[i + 1] << 8 | (uint32_t)p[i + 2] << 16 |
-                              (uint32_t)p[i + 3] << 24);
+        uint32_t low =
+            crc ^ ((uint32_t)p[i] | (uint32_t)p[i + 1] << 8 | (uint32_t)p[i + 2] << 16 | (uint32_t)p[i + 3] << 24);
         crc = table[7][low & 0xff] ^ table[6][low >> 8 & 0xff] ^ table[5][low >> 16 & 0xff] ^ table[4][low >> 24] ^
               table[3][p[i + 4]] ^ table[2][p[i + 5]] ^ table[1][p[i + 6]] ^ table[0][p[i + 7]];
     }

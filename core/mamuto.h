@@ -153,8 +153,10 @@ enum { MAMUTO_LAYOUT_STRIDED, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_ONE };
 static inline __attribute__((always_inline, unused)) ptrdiff_t mamuto_priv_offset(int layout, size_t i, size_t packed,
                                                                                   ptrdiff_t stride)
 {
-    return layout == MAMUTO_LAYOUT_ONE ? 0
-                                       : (ptrdiff_t)i * (layout == MAMUTO_LAYOUT_PACKED ? (ptrdiff_t)packed : stride);
+    if (layout == MAMUTO_LAYOUT_ONE)
+        return 0;
+    return (ptrdiff_t)(i * (layout == MAMUTO_LAYOUT_PACKED ? packed
+                                                           : (size_t)stride)); /* unsigned: gcc sees an affine one */
 }
 
 static inline __attribute__((always_inline, unused)) const void *mamuto_priv_in(const mamuto_item_t *it, int k,
@@ -226,23 +228,34 @@ static inline __attribute__((always_inline, unused)) int mamuto_priv_fail(const 
         }                                                                                                              \
     } while (0)
 
+/* A broadcast value in a local copy: the compiler sees that no result is stored over it, and keeps it in registers. */
+#define MAMUTO_PRIV_ONE_BYTES 256
+static inline __attribute__((always_inline, unused)) void mamuto_priv_keep(mamuto_chunk_in_t *in, char *one)
+{
+    memcpy(one, in->data, in->size);
+    in->data = one;
+}
+
 /* MAMUTO_FUNCTION(name, "signature"[, "description"]) { … return 0; }: the item form. The body computes one item;
  * returning anything but 0 means that this item failed, with that code. */
 #define MAMUTO_FUNCTION(name_, ...)                                                                                    \
     static inline __attribute__((always_inline)) int mamuto_item_##name_(const mamuto_item_t *);                       \
     static int mamuto_run_##name_(mamuto_chunk_t *mamuto_ck)                                                           \
     {                                                                                                                  \
-        const mamuto_chunk_t c = *mamuto_ck;                                                                           \
+        mamuto_chunk_t c = *mamuto_ck;                                                                                 \
+        __attribute__((aligned(64))) char one[MAMUTO_PRIV_ONE_BYTES];                                                  \
         switch (mamuto_priv_layouts(mamuto_ck)) {                                                                      \
         case 0:                                                                                                        \
             MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_STRIDED,                 \
                              MAMUTO_LAYOUT_PACKED);                                                                    \
             break;                                                                                                     \
         case 1:                                                                                                        \
+            mamuto_priv_keep(&c.in[0], one);                                                                           \
             MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_ONE, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_STRIDED,                    \
                              MAMUTO_LAYOUT_PACKED);                                                                    \
             break;                                                                                                     \
         case 2:                                                                                                        \
+            mamuto_priv_keep(&c.in[1], one);                                                                           \
             MAMUTO_PRIV_LOOP(name_, MAMUTO_LAYOUT_PACKED, MAMUTO_LAYOUT_ONE, MAMUTO_LAYOUT_STRIDED,                    \
                              MAMUTO_LAYOUT_PACKED);                                                                    \
             break;                                                                                                     \
@@ -263,14 +276,14 @@ static inline __attribute__((always_inline, unused)) int mamuto_priv_fail(const 
     MAMUTO_PRIV_DESCRIBE(name_, MAMUTO_FORM_CHUNK, mamuto_run_##name_, __VA_ARGS__)                                    \
     static int mamuto_run_##name_(mamuto_chunk_t *mamuto_ck __attribute__((unused)))
 
-/* 0: inputs 0 and 1 packed; 1: input 0 one value; 2: input 1 one value; 3: anything else. */
+/* 0: inputs 0 and 1 packed; 1: input 0 one small value; 2: input 1 one small value; 3: anything else. */
 static inline __attribute__((unused)) int mamuto_priv_layouts(const mamuto_chunk_t *c)
 {
     int layouts = 0;
     if (c->out_stride != (ptrdiff_t)c->out_size)
         return 3;
     for (int k = 0; k < 2; k++) {
-        if (c->in[k].stride == 0 && c->in[k].size)
+        if (c->in[k].stride == 0 && c->in[k].size && c->in[k].size <= MAMUTO_PRIV_ONE_BYTES)
             layouts |= 1 << k;
         else if (c->in[k].stride != (ptrdiff_t)c->in[k].size)
             return 3;

@@ -119,7 +119,7 @@ enum mm_verdict { MM_VERDICT_NONE, MM_VERDICT_TIMEOUT, MM_VERDICT_CANCELED };
 /* A worker, or the caller. First line: read by wakers and by the master at each call. Second: its own. */
 struct mm_lane {
     _Alignas(MM_LINE) _Atomic uint32_t parked; /* 1: asleep or about to be */
-    _Atomic uint32_t spinning;                 /* 1: looks for work without sleeping */
+    _Atomic uint32_t spinning;                 /* 1: at hand: looks for work without sleeping, or ran a small map */
     _Atomic uint64_t in;                       /* gen of the map that it is in */
     _Atomic int32_t cpu;                       /* pinned there, -1: not */
     _Atomic int32_t pid;                       /* 0: not running */

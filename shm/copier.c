@@ -206,6 +206,7 @@ void mm_copier_join(struct mm_copier *copier)
     if (copier->has_thread)
         pthread_join(copier->thread, NULL);
     copier->has_thread = false;
+    copier->queued = copier->copied = (struct mm_copy_queue){ NULL, NULL };
 }
 
 void mm_copier_fini(struct mm_copier *copier)

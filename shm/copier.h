@@ -47,7 +47,7 @@ struct mm_copier {
 void mm_copier_init(struct mm_copier *copier, const struct mm_arena *arena, int event);
 /* No piece is begun any more, so no job comes back; returns at once. */
 void mm_copier_stop(struct mm_copier *copier);
-/* Stops, and waits for the piece of 1 MiB that is being copied: then nothing touches an array any more. */
+/* Stops, and waits for the piece of 1 MiB that is being copied: then all jobs are their owners' again. */
 void mm_copier_join(struct mm_copier *copier);
 void mm_copier_fini(struct mm_copier *copier);
 

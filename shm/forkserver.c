@@ -10,6 +10,7 @@
  */
 #include "shm/forkserver.h"
 
+#include "core/cpus.h"
 #include "core/error.h"
 #include "core/program.h"
 #include "shm/clock.h"
@@ -135,6 +136,8 @@ static void fork_worker(uint32_t index)
         close(server.control);
         if (server.pin)
             pin_to(index);
+        if (server.n_workers > (uint32_t)mm_cpus_allowed()) /* a crowd of woken workers must not push the caller aside */
+            sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
         prctl(PR_SET_NAME, "mamuto-worker");
         mm_worker_run(&(struct mm_worker){ server.board, index, &server.view, server.own, server.event });
     }
@@ -175,12 +178,11 @@ static void fork_builder(void)
     }
 }
 
+/* Sent in any case: it comes behind what the child has sent itself, and counts only if that was no verdict. */
 static void builder_ended(unsigned i, int status)
 {
-    server.builders[i].pid = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-        return;
     char text[160];
+    server.builders[i].pid = 0;
     if (WIFSIGNALED(status))
         snprintf(text, sizeof text, "loading the module died of signal %d (%s): see to its constructors",
                  WTERMSIG(status), strsignal(WTERMSIG(status)));

@@ -363,9 +363,10 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
         char *result = (char *)job->run->result + job->run->first * job->run->out_size;
         enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result);
         whole &= swept != MM_SWEPT_LATER;
+        bool was_in = atomic_load(&board->lanes[death->lane].in) == job->gen;
         if (swept == MM_SWEPT_NOTHING)
-            job->saw_death = seen || atomic_load(&board->lanes[death->lane].in) == job->gen;
-        else if (swept != MM_SWEPT_LATER)
+            job->saw_death = seen || was_in;
+        if (was_in && swept != MM_SWEPT_LATER)
             count_death(jobs, job, swept == MM_SWEPT_SETTLED);
     }
     return whole;

@@ -15,6 +15,7 @@
 #include "shm/clock.h"
 #include "shm/jobs.h"
 #include "shm/park.h"
+#include "shm/stage.h"
 
 enum state { STARTING, UP, RESTARTING, LOST, CLOSING };
 
@@ -29,11 +30,12 @@ struct mm_node {
     enum state state;
     struct mm_pool pool;
     struct mm_jobs jobs;
+    struct mm_stager stager;
     uv_loop_t *loop;
     const struct mm_node_events *events;
     void *owner;
     struct watch *control, *event, *life;
-    uv_timer_t timer;  /* while a map is stopping, a sweep was put off, or processes are to leave */
+    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
     uint64_t leave_ns; /* since when they are to leave */
     uint32_t n_functions[MM_MAX_MODULES];
     bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
@@ -84,24 +86,34 @@ static void report_item(void *context, const mamuto_error_t *err)
     report->node->events->on_item_error(report->node->owner, report->run, err);
 }
 
+static void report_ran(void *context, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err)
+{
+    struct mm_node *node = context;
+    node->events->on_ran(node->owner, run, status, failed, err);
+}
+
 static void finish(struct mm_node *node, struct mm_job *job)
 {
     mamuto_error_t err; /* large: its code alone says whether it is filled */
     uint64_t failed;
     struct mm_run *run = job->run;
+    struct mm_stage *stage = mm_stager_find(&node->stager, run);
     err.code = 0;
-    struct report report = { node, run };
+    struct report report = { node, stage ? stage->run : run };
     int status = mm_jobs_result(&node->jobs, job, &failed, &err, report_item, &report);
     mm_jobs_remove(&node->jobs, job);
     node->restarts = 0;
-    node->events->on_ran(node->owner, run, status, failed, &err);
+    if (stage)
+        mm_stage_finish(&node->stager, stage, status, failed, &err);
+    else
+        report_ran(node, run, status, failed, &err);
 }
 
 static void on_tick(uv_timer_t *timer);
 
 static bool needs_ticks(const struct mm_node *node)
 {
-    bool needed = node->jobs.n_later > 0 || node->leave_ns;
+    bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first;
     for (uint64_t used = node->jobs.used; used && !needed; used &= used - 1)
         needed = node->jobs.slots[__builtin_ctzll(used)].stopping;
     return needed;
@@ -125,8 +137,10 @@ static void check_all(struct mm_node *node)
         if (node->state != CLOSING && job->run && mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
             finish(node, job);
     }
-    if (node->state != CLOSING)
-        set_timer(node);
+    if (node->state == CLOSING)
+        return;
+    mm_stager_go_on(&node->stager);
+    set_timer(node);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
@@ -141,14 +155,27 @@ static int run(struct mm_node *node, struct mm_run *map, mamuto_error_t *err)
 {
     if (node->state == LOST || node->state == CLOSING)
         return mm_error_set(err, MAMUTO_EHOST, "the workers of this machine are gone");
-    return mm_jobs_submit(&node->jobs, map, err);
+    if (mm_stager_is_full(&node->stager))
+        return MM_NODE_FULL;
+    if (!mm_stager_wants(&node->stager, map))
+        return mm_jobs_submit(&node->jobs, map, err);
+    int code = mm_stager_begin(&node->stager, map, err);
+    if (code == 0)
+        set_timer(node);
+    return code;
 }
 
 static void cancel(struct mm_node *node, struct mm_run *map)
 {
-    if (!map->job)
+    struct mm_stage *stage = mm_stager_find(&node->stager, map);
+    if (node->state == CLOSING) /* which ends it anyway */
         return;
-    mm_jobs_stop(&node->jobs, map->job, MAMUTO_ECANCELED);
+    if (map->job)
+        mm_jobs_stop(&node->jobs, map->job, MAMUTO_ECANCELED);
+    else if (stage)
+        mm_stage_cancel(&node->stager, stage);
+    else
+        return;
     uint64_t one = 1; /* looked at from the loop, not from here */
     if (write(node->pool.event, &one, sizeof one) < 0)
         set_timer(node);
@@ -157,6 +184,8 @@ static void cancel(struct mm_node *node, struct mm_run *map)
 
 static void assist(struct mm_node *node, struct mm_run *map)
 {
+    if (!map->job) /* it waits for memory or a slot */
+        return;
     if (node->jobs.used == UINT64_C(1) << mm_map_slot(((struct mm_job *)map->job)->gen))
         atomic_store(&node->pool.board->polling, 0);
     struct mm_job *job = map->job;
@@ -270,8 +299,10 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
             continue;
         struct mm_run *map = job->run;
         mm_jobs_remove(&node->jobs, job);
-        node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
+        if (!mm_stager_find(&node->stager, map))
+            node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
     }
+    mm_stager_lose(&node->stager, err);
     if (was_up)
         node->events->on_lost(node->owner, err);
     else
@@ -323,6 +354,7 @@ static void take_down(struct mm_node *node)
     unwatch(&node->event);
     unwatch(&node->life);
     mm_jobs_fini(&node->jobs);
+    mm_stager_fini(&node->stager);
     mm_pool_fini(&node->pool);
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
@@ -382,6 +414,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
         return code;
     }
     mm_jobs_init(&node->jobs, &node->pool, mm_program_functions());
+    mm_stager_init(&node->stager, &node->jobs, report_ran, node);
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
@@ -395,6 +428,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
 static void close_node(struct mm_node *node)
 {
     node->state = CLOSING;
+    mm_stager_stop(&node->stager);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;

@@ -24,15 +24,14 @@ static bool begin_spin(struct mm_board *board, uint32_t self)
     struct mm_lane *lane = &board->lanes[self];
     if (!atomic_load_explicit(&board->caller_spins, memory_order_relaxed) || on_callers_cpu(board, lane))
         return false;
+    if (atomic_load_explicit(&lane->spinning, memory_order_relaxed))
+        return true; /* it has served in between, but was at hand all the time */
     atomic_store(&lane->spinning, 1);
     MM_POINT("spinning");
     uint32_t others = 0;
     for (uint32_t i = 0; i < self && others < board->spin_max; i++)
         others += atomic_load_explicit(&board->lanes[i].spinning, memory_order_relaxed);
-    if (others < board->spin_max)
-        return true;
-    atomic_store(&lane->spinning, 0);
-    return false;
+    return others < board->spin_max;
 }
 
 /* Tries to serve while it spins; a map that has nothing left for it is looked at ever more seldom. true: it did. */
@@ -41,29 +40,26 @@ static bool spin(struct mm_board *board, uint32_t self, bool (*serve)(void *cont
     struct mm_lane *lane = &board->lanes[self];
     uint64_t start = mm_ticks(), limit = (uint64_t)(MM_LINGER_US * board->ticks_per_us);
     unsigned pause = 1;
-    bool served = false;
-    if (!begin_spin(board, self))
-        return false;
-    while (!served && mm_ticks() - start < limit && !on_callers_cpu(board, lane)) {
+    while (mm_ticks() - start < limit && !on_callers_cpu(board, lane)) {
         if (atomic_load_explicit(&board->active, memory_order_relaxed)) {
-            served = serve(context);
+            if (serve(context))
+                return true;
             pause = pause < 64 ? pause * 2 : pause;
         } else
             pause = 1;
-        for (unsigned i = 0; i < pause && !served; i++)
+        for (unsigned i = 0; i < pause; i++)
             mm_relax();
     }
-    atomic_store_explicit(&lane->spinning, 0, memory_order_release);
-    MM_POINT("spun");
-    return served;
+    return false;
 }
 
 void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*serve)(void *context), void *context)
 {
     struct mm_lane *lane = &board->lanes[self];
     bool tell = false;
-    if (spin(board, self, serve, context))
+    if (begin_spin(board, self) && spin(board, self, serve, context))
         return;
+    mm_lane_busy(lane);
     uint32_t serial = atomic_load(&board->attach_serial);
     atomic_store(&lane->parked, 1);
     MM_POINT("parked");
@@ -75,6 +71,14 @@ void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*ser
         mm_futex_wait(&lane->parked, 1, NULL);
     atomic_store(&lane->parked, 0);
     MM_POINT("awake");
+}
+
+void mm_lane_busy(struct mm_lane *lane)
+{
+    if (!atomic_load_explicit(&lane->spinning, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&lane->spinning, 0, memory_order_release);
+    MM_POINT("spun");
 }
 
 static bool wake(struct mm_lane *lane)

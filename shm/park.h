@@ -10,6 +10,9 @@ enum { MM_LINGER_US = 30 }; /* how long a worker looks for work without sleeping
  * sleeps until it is woken. */
 void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*serve)(void *context), void *context);
 
+/* Lane self does not count as one that spins any more: it sleeps, or has taken something long. */
+void mm_lane_busy(struct mm_lane *lane);
+
 /* Sees to it that `want` lanes of the first n look for work, not counting self (n_lanes: none is left out): those that
  * spin count, others are woken. Workers pinned to skip_cpu are left asleep if others are there (-1: none). Work must
  * have been stored before. */

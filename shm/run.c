@@ -142,7 +142,8 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
     *pace = (struct mm_pace){ .gen = gen, .item_ticks = map->item_ticks };
     int bad = 0;
-    if (!is_in_place(runner) && peer_failed(runner, mm_peer_fetch_values(&runner->peer, map, &bad), bad)) {
+    enum mm_peer_result fetched = is_in_place(runner) ? MM_PEER_OK : mm_peer_fetch_values(&runner->peer, map, &bad);
+    if (peer_failed(runner, fetched, bad)) {
         runner->gen = 0;
         return false;
     }
@@ -173,7 +174,8 @@ static void call(struct mm_runner *runner, uint64_t begin, uint64_t end)
 static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     int bad = 0;
-    if (peer_failed(runner, mm_peer_fetch(&runner->peer, runner->map, begin, end, &bad), bad))
+    enum mm_peer_result fetched = mm_peer_fetch(&runner->peer, runner->map, begin, end, &bad);
+    if (peer_failed(runner, fetched, bad))
         return STOPPED;
     call(runner, begin, end);
     if (runner->failure.code)

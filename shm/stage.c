@@ -7,7 +7,8 @@
  * back: from a map before it, or being punched out. Else it is refused before anything runs.
  * A run that is waited for is copied by its caller, inside the call; the others by shm/copier.c's thread, which is
  * started with the first of them. All arrays of a map have one extent of the arena, whose pages stay warm for the next.
- * Called on the owner's thread. Does not know the loop, and neither submits nor reports a map: shm/node_shm.c does.
+ * Called on the owner's thread, by shm/node_shm.c, which also hands over what became of a copy's map. Does not know the
+ * loop; nothing is reported from inside mm_stager_begin and mm_stage_cancel.
  */
 #include "shm/stage.h"
 
@@ -15,26 +16,33 @@
 
 /* --- what is copied where ---------------------------------------------------------------------------------------- */
 
+static uint64_t input_span(const struct mm_run *run, int k)
+{
+    const struct mm_run_arg *in = &run->in[k];
+    return in->stride ? (run->n - 1) * (uint64_t)in->stride + in->size : in->size;
+}
+
+static bool is_private(const struct mm_pool *pool, const void *data, uint64_t offset, uint64_t bytes)
+{
+    const char *begin = data;
+    uint32_t region;
+    return mm_pool_locate(pool, begin + offset, bytes, &region, &offset) == MM_WHERE_PRIVATE;
+}
+
 /* Bytes of input k that must be copied; 0: none, it is shared or small enough to travel on the board. */
 static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run, int k, uint64_t *inline_used)
 {
     const struct mm_run_arg *in = &run->in[k];
-    const char *data = in->data;
-    uint64_t bytes = in->stride ? (run->n - 1) * (uint64_t)in->stride + in->size : in->size, offset;
-    uint32_t region;
-    data += run->first * (uint64_t)in->stride;
-    if (mm_pool_locate(pool, data, bytes, &region, &offset) != MM_WHERE_PRIVATE)
+    uint64_t bytes = input_span(run, k), at;
+    if (!is_private(pool, in->data, run->first * (uint64_t)in->stride, bytes))
         return 0;
-    return !in->stride && mm_inline_take(inline_used, in->size, &offset) ? 0 : bytes;
+    return !in->stride && mm_inline_take(inline_used, in->size, &at) ? 0 : bytes;
 }
 
 static uint64_t result_bytes(const struct mm_pool *pool, const struct mm_run *run)
 {
-    const char *result = run->result;
-    uint64_t bytes = run->n * run->out_size, offset;
-    uint32_t region;
-    enum mm_where where = mm_pool_locate(pool, result + run->first * run->out_size, bytes, &region, &offset);
-    return where == MM_WHERE_PRIVATE ? bytes : 0;
+    uint64_t bytes = run->n * run->out_size;
+    return is_private(pool, run->result, run->first * run->out_size, bytes) ? bytes : 0;
 }
 
 bool mm_stager_wants(const struct mm_stager *stager, const struct mm_run *run)
@@ -131,8 +139,10 @@ static int end_failed(struct mm_stage *stage)
     int argument = stage->job.copies[stage->job.at].argument;
     stage->err.code = 0;
     if (stage->job.failure == MAMUTO_ENOMEM)
-        mm_error_set(&stage->err, MAMUTO_ENOMEM, "the copies of private arrays take %llu bytes, and the system ran out of "
-                     "memory", (unsigned long long)stage->bytes);
+        mm_error_set(&stage->err, MAMUTO_ENOMEM,
+                     "the copies of private arrays take %llu bytes, and the system ran out of "
+                     "memory",
+                     (unsigned long long)stage->bytes);
     else if (argument < 0)
         mm_error_set(&stage->err, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
     else
@@ -173,13 +183,48 @@ static int admit(struct mm_stager *stager, struct mm_stage *stage)
     stage->room = mm_arena_reserve(&stager->pool->arena, stage->bytes, &cold, &why);
     if (!stage->room) {
         stage->err.code = 0;
-        return mm_error_set(&stage->err, MAMUTO_ENOMEM, "private arrays must be copied, since workers may not read this "
+        return mm_error_set(&stage->err, MAMUTO_ENOMEM,
+                            "private arrays must be copied, since workers may not read this "
                             "program's memory here (arrays of mamuto_alloc need no copy), and there is no room: %.300s",
                             why.text);
     }
     stage->state = MM_STAGE_COPYING_IN;
     lay_out(stager, stage, new_job(stage, true, cold));
     return copy(stager, stage);
+}
+
+/* The copy's map has ended so: the result is copied back if it counts. */
+static void ran(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
+                const mamuto_error_t *err)
+{
+    stage->err.code = 0;
+    end(stage, status ? mm_error_copy(&stage->err, err) : 0);
+    stage->failed = failed;
+    stage->run->job = NULL;
+    bool counts = status == 0 || (status == MAMUTO_EITEM && !stage->run->fail_fast);
+    uint64_t bytes = counts ? result_bytes(stager->pool, stage->run) : 0;
+    if (!bytes)
+        return;
+    uint64_t offset = stage->run->first * stage->run->out_size;
+    const char *from = stage->copy.result;
+    char *to = stage->run->result;
+    stage->state = MM_STAGE_COPYING_OUT;
+    add_copy(new_job(stage, false, false), to + offset, from + offset, bytes, -1);
+    copy(stager, stage);
+}
+
+/* false: no slot is free for a moment. */
+static bool submit(struct mm_stager *stager, struct mm_stage *stage)
+{
+    mamuto_error_t err = { 0 };
+    int code = mm_jobs_submit(stager->jobs, &stage->copy, &err);
+    if (code == MM_NODE_FULL)
+        return false;
+    stage->state = MM_STAGE_RUNNING;
+    stage->run->job = stage->copy.job;
+    if (code)
+        ran(stager, stage, code, 0, &err);
+    return true;
 }
 
 static bool room_comes_back(const struct mm_stager *stager)
@@ -207,6 +252,22 @@ static void add(struct mm_stager *stager, struct mm_stage *stage)
     stager->last = stage;
 }
 
+static void destroy(struct mm_stager *stager, struct mm_stage *stage)
+{
+    struct mm_stage *before = NULL, *at = stager->first;
+    for (; at != stage; at = at->next)
+        before = at;
+    if (before)
+        before->next = stage->next;
+    else
+        stager->first = stage->next;
+    if (stager->last == stage)
+        stager->last = before;
+    if (stage->room)
+        mm_pool_free(stager->pool, stage->room);
+    mm_free(stage);
+}
+
 /* First come, first served: it waits behind those that wait for room. */
 static int begin(struct mm_stager *stager, struct mm_stage *stage)
 {
@@ -217,7 +278,7 @@ static int begin(struct mm_stager *stager, struct mm_stage *stage)
     return !stage->room && stage->bytes <= whole && room_comes_back(stager) ? 0 : code;
 }
 
-int mm_stager_begin(struct mm_stager *stager, struct mm_run *run, struct mm_stage **out, mamuto_error_t *err)
+int mm_stager_begin(struct mm_stager *stager, struct mm_run *run, mamuto_error_t *err)
 {
     struct mm_stage *stage = mm_alloc(sizeof *stage);
     if (!stage)
@@ -232,12 +293,11 @@ int mm_stager_begin(struct mm_stager *stager, struct mm_run *run, struct mm_stag
     if (!code && (code = begin(stager, stage)) != 0)
         mm_error_copy(err, &stage->err);
     add(stager, stage);
-    if (code) {
-        mm_stage_free(stager, stage);
-        return code;
-    }
-    *out = stage;
-    return 0;
+    if (code)
+        destroy(stager, stage);
+    else if (stage->state == MM_STAGE_READY)
+        submit(stager, stage);
+    return code;
 }
 
 struct mm_stage *mm_stager_find(const struct mm_stager *stager, const struct mm_run *run)
@@ -248,12 +308,12 @@ struct mm_stage *mm_stager_find(const struct mm_stager *stager, const struct mm_
     return stage;
 }
 
-unsigned mm_stager_coming(const struct mm_stager *stager)
+bool mm_stager_is_full(const struct mm_stager *stager)
 {
-    unsigned n = 0;
+    int n = __builtin_popcountll(stager->jobs->used);
     for (const struct mm_stage *stage = stager->first; stage; stage = stage->next)
         n += stage->state < MM_STAGE_RUNNING;
-    return n;
+    return n >= MM_MAX_MAPS;
 }
 
 /* Those that wait for room get it, or learn that there will be none, in the order of their coming. */
@@ -270,11 +330,12 @@ static void admit_waiting(struct mm_stager *stager)
     }
 }
 
-struct mm_stage *mm_stager_next(struct mm_stager *stager)
+/* One that is OVER, else the first that is READY, else NULL. */
+static struct mm_stage *next(struct mm_stager *stager)
 {
     struct mm_stage *ready = NULL;
     struct mm_copy_job *job;
-    while (stager->first && (job = mm_copier_take(&stager->copier)) != NULL)
+    while ((job = mm_copier_take(&stager->copier)) != NULL)
         copied(stager, job->owner);
     admit_waiting(stager);
     for (struct mm_stage *stage = stager->first; stage; stage = stage->next) {
@@ -286,29 +347,40 @@ struct mm_stage *mm_stager_next(struct mm_stager *stager)
     return ready;
 }
 
-void mm_stage_started(struct mm_stage *stage)
+static void report(struct mm_stager *stager, struct mm_stage *stage)
 {
-    stage->state = MM_STAGE_RUNNING;
-    stage->run->job = stage->copy.job;
+    struct mm_run *run = stage->run;
+    int status = stage->status;
+    uint64_t failed = stage->failed;
+    mamuto_error_t err = stage->err;
+    destroy(stager, stage);
+    stager->report(stager->context, run, status, failed, &err);
 }
 
-void mm_stage_ran(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
-                  const mamuto_error_t *err)
+void mm_stager_go_on(struct mm_stager *stager)
 {
-    stage->err.code = 0;
-    end(stage, status ? mm_error_copy(&stage->err, err) : 0);
-    stage->failed = failed;
-    stage->run->job = NULL;
-    bool counts = status == 0 || (status == MAMUTO_EITEM && !stage->run->fail_fast);
-    uint64_t bytes = counts ? result_bytes(stager->pool, stage->run) : 0;
-    if (!bytes)
-        return;
-    uint64_t offset = stage->run->first * stage->run->out_size;
-    const char *from = stage->copy.result;
-    char *to = stage->run->result;
-    stage->state = MM_STAGE_COPYING_OUT;
-    add_copy(new_job(stage, false, false), to + offset, from + offset, bytes, -1);
-    copy(stager, stage);
+    struct mm_stage *stage;
+    while (stager->first && (stage = next(stager)) != NULL) {
+        if (stage->state == MM_STAGE_OVER)
+            report(stager, stage);
+        else if (!submit(stager, stage))
+            return;
+    }
+}
+
+void mm_stage_finish(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
+                     const mamuto_error_t *err)
+{
+    ran(stager, stage, status, failed, err);
+    if (stage->state == MM_STAGE_OVER)
+        report(stager, stage);
+}
+
+void mm_stager_lose(struct mm_stager *stager, const mamuto_error_t *err)
+{
+    mm_copier_join(&stager->copier);
+    while (stager->first)
+        mm_stage_finish(stager, stager->first, MAMUTO_EHOST, 0, err);
 }
 
 void mm_stage_cancel(struct mm_stager *stager, struct mm_stage *stage)
@@ -328,31 +400,17 @@ void mm_stage_cancel(struct mm_stager *stager, struct mm_stage *stage)
     }
 }
 
-void mm_stage_free(struct mm_stager *stager, struct mm_stage *stage)
+void mm_stager_init(struct mm_stager *stager, struct mm_jobs *jobs, mm_stage_report *on_ran, void *context)
 {
-    struct mm_stage *before = NULL, *at = stager->first;
-    for (; at != stage; at = at->next)
-        before = at;
-    if (before)
-        before->next = stage->next;
-    else
-        stager->first = stage->next;
-    if (stager->last == stage)
-        stager->last = before;
-    if (stage->room)
-        mm_pool_free(stager->pool, stage->room);
-    mm_free(stage);
+    *stager = (struct mm_stager){ .jobs = jobs, .pool = jobs->pool, .report = on_ran, .context = context };
+    mm_copier_init(&stager->copier, &jobs->pool->arena, jobs->pool->event);
 }
 
-void mm_stager_init(struct mm_stager *stager, struct mm_pool *pool)
-{
-    *stager = (struct mm_stager){ .pool = pool };
-    mm_copier_init(&stager->copier, &pool->arena, pool->event);
-}
+void mm_stager_stop(struct mm_stager *stager) { mm_copier_stop(&stager->copier); }
 
 void mm_stager_fini(struct mm_stager *stager)
 {
     mm_copier_fini(&stager->copier);
     while (stager->first)
-        mm_stage_free(stager, stager->first);
+        destroy(stager, stager->first);
 }

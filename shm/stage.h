@@ -2,9 +2,8 @@
 #ifndef MM_SHM_STAGE_H
 #define MM_SHM_STAGE_H
 
-#include "core/run.h"
 #include "shm/copier.h"
-#include "shm/pool.h"
+#include "shm/jobs.h"
 
 enum mm_stage_state {
     MM_STAGE_NO_ROOM,     /* arena memory that others have is on its way back */
@@ -29,38 +28,44 @@ struct mm_stage {
     struct mm_stage *next; /* in the order of their coming */
 };
 
+/* A run has ended: on_ran of core/node.h. */
+typedef void mm_stage_report(void *context, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
+
 /* All of them in one node. */
 struct mm_stager {
-    struct mm_pool *pool;
+    struct mm_jobs *jobs;
+    struct mm_pool *pool; /* of jobs */
     struct mm_copier copier;
     struct mm_stage *first, *last;
+    mm_stage_report *report;
+    void *context;
 };
 
-void mm_stager_init(struct mm_stager *stager, struct mm_pool *pool);
-/* Frees all that is in flight; before the pool's own fini. Waits for the copier: shm/copier.h. */
+void mm_stager_init(struct mm_stager *stager, struct mm_jobs *jobs, mm_stage_report *report, void *context);
+/* Nothing is copied any more, but for a piece that is being copied; returns at once. */
+void mm_stager_stop(struct mm_stager *stager);
+/* Waits for that piece, and frees all that is in flight; before the fini of pool and jobs. */
 void mm_stager_fini(struct mm_stager *stager);
 
 /* Has this run arrays that must be copied? Never, where workers may read the program's memory. */
 bool mm_stager_wants(const struct mm_stager *stager, const struct mm_run *run);
-/* Takes room and begins to copy; a run that is waited for is copied at once, by the caller. 0: *stage, which stays until
- * mm_stage_free. ENOMEM; ESYSTEM: no thread; EARGS, of a run that is waited for: an array is not there. */
-int mm_stager_begin(struct mm_stager *stager, struct mm_run *run, struct mm_stage **stage, mamuto_error_t *err);
+/* Are all slots of the board promised to maps that are being copied? */
+bool mm_stager_is_full(const struct mm_stager *stager);
+/* Takes room and begins to copy; a run that is waited for is copied at once and put on the board. 0: it is reported when
+ * it has ended. ENOMEM; ESYSTEM: no thread; EARGS, of a run that is waited for: an array is not there. */
+int mm_stager_begin(struct mm_stager *stager, struct mm_run *run, mamuto_error_t *err);
 /* The stage of a run, be it the caller's or the copy; NULL: it has none. */
 struct mm_stage *mm_stager_find(const struct mm_stager *stager, const struct mm_run *run);
-/* How many will want a slot of the board, or want one now. */
-unsigned mm_stager_coming(const struct mm_stager *stager);
-/* What is to be gone on with: one that is OVER, else one that is READY, else NULL. To be asked when the pool's eventfd
- * says so, when arena memory has come back, and after a stage was freed. */
-struct mm_stage *mm_stager_next(struct mm_stager *stager);
+/* Goes on with what can go on: to be called when the pool's eventfd says so, when memory has come back, and now and then
+ * while there is a stage. Reports. */
+void mm_stager_go_on(struct mm_stager *stager);
+/* The workers are gone for good: reports all with EHOST. */
+void mm_stager_lose(struct mm_stager *stager, const mamuto_error_t *err);
 
-/* READY: it is on the board now. */
-void mm_stage_started(struct mm_stage *stage);
-/* RUNNING: its map has ended so. If the result counts it is copied back, then it is OVER; else it is so at once. */
-void mm_stage_ran(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
-                  const mamuto_error_t *err);
-/* Ends one that is not RUNNING with ECANCELED; mm_stager_next has it soon. */
+/* The map of its copy has ended so, and is off the board. It is reported now, or after its result was copied back. */
+void mm_stage_finish(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
+                     const mamuto_error_t *err);
+/* Ends one that is not on the board with ECANCELED; reported by mm_stager_go_on, soon. */
 void mm_stage_cancel(struct mm_stager *stager, struct mm_stage *stage);
-/* Frees it and its room. The copier has it not: it is OVER or READY or RUNNING, or the copier was joined. */
-void mm_stage_free(struct mm_stager *stager, struct mm_stage *stage);
 
 #endif

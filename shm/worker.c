@@ -85,6 +85,8 @@ static bool serve_map(struct state *state, unsigned slot)
     bool ready = !mm_map_stopped(map) && is_ready(state, map, gen);
     while (ready && mm_claim_next(board, map, gen, state->worker->self, pace, &taken)) {
         any = true;
+        if (!mm_map_is_small(map))
+            mm_lane_busy(lane);
         state->woken |= taken.left_rest;
         pass_wake_on(state, map, gen);
         mm_runner_execute(&state->runner, &taken);

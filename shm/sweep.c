@@ -117,14 +117,14 @@ static void describe(const struct mm_death *death, struct mm_failure *failure, i
         snprintf(failure->text, sizeof failure->text, "it called exit(%d)", WEXITSTATUS(death->status));
 }
 
-/* The item that the cursor names has failed. true: for good. */
-static bool blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
+/* The item that the cursor names has failed: for good, or one of its retries is used up. */
+static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
                   char *result)
 {
     uint64_t item = rest->first_item;
     if (rest->attempts < map->retries) {
         rest->attempts++;
-        return false;
+        return;
     }
     struct mm_failure failure = { 0 };
     int signal;
@@ -142,7 +142,6 @@ static bool blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     }
     if (map->fail_fast)
         atomic_fetch_or(&map->stop, MM_STOP);
-    return true;
 }
 
 /* The lane ran singly: go on behind the item at fault. */
@@ -163,8 +162,10 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
         rest.begin++;
         rest.first_item = mm_grain_item(look->map, rest.begin);
         rest.failed = rest.attempts = 0;
-    } else if (rest.begin < rest.end && blame(look->map, look->gen, death, &rest, result))
+    } else if (rest.begin < rest.end) {
+        blame(look->map, look->gen, death, &rest, result);
         swept = MM_SWEPT_SETTLED;
+    }
     if (rest.begin < rest.end && !mm_returned_add(look->map, &rest))
         return MM_SWEPT_LATER;
     return swept;

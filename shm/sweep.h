@@ -15,7 +15,7 @@ struct mm_death {
 enum mm_swept {
     MM_SWEPT_NOTHING,  /* the lane held nothing of this map */
     MM_SWEPT_RETURNED, /* its grains are offered again */
-    MM_SWEPT_SETTLED,  /* and an item has failed for good */
+    MM_SWEPT_SETTLED,  /* and an item has failed, for good or once more */
     MM_SWEPT_LATER,    /* a live lane is in mid-claim, or there is no room: sweep again in a while */
 };
 

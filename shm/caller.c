@@ -65,9 +65,14 @@ static void help(struct mm_jobs *jobs, struct mm_job *job, struct mm_board_map *
     }
 }
 
+double mm_spin_us(const struct mm_board *board, double work_us)
+{
+    return work_us / (board->n_workers < board->spin_max ? board->n_workers : board->spin_max);
+}
+
 static double spin_limit_us(const struct mm_board *board, const struct mm_board_map *map, bool helped)
 {
-    double us = map->item_ticks * (double)map->n / board->ticks_per_us / board->n_workers;
+    double us = mm_spin_us(board, map->item_ticks * (double)map->n / board->ticks_per_us);
     if (map->item_ticks <= 0)
         return UNKNOWN_US;
     if (!helped && us > MOST_US / 2)

@@ -222,7 +222,7 @@ static void wake_workers(struct mm_jobs *jobs, const struct mm_run *run, double 
     struct mm_board *board = jobs->pool->board;
     double us = item_ticks * (double)run->n / board->ticks_per_us;
     bool known = item_ticks > 0;
-    bool spins = run->wait && known && us / board->n_workers < SPIN_BELOW_US;
+    bool spins = run->wait && known && mm_spin_us(board, us) < SPIN_BELOW_US;
     int cpu = run->wait && (spins || run->help) ? sched_getcpu() : -1;
     atomic_store_explicit(&board->caller_cpu, cpu, memory_order_relaxed);
     atomic_store_explicit(&board->caller_spins, run->wait && (spins || run->help), memory_order_relaxed);

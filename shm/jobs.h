@@ -68,6 +68,8 @@ void mm_jobs_on_death(struct mm_jobs *jobs, const struct mm_death *death);
 void mm_jobs_sweep_later(struct mm_jobs *jobs);
 /* The fork server and all workers are gone: everything that they held is returned. */
 void mm_jobs_on_all_dead(struct mm_jobs *jobs);
+/* How long a map of so much work takes while its caller spins, and so has a CPU for itself. */
+double mm_spin_us(const struct mm_board *board, double work_us);
 /* The caller works and spins for a job; see core/node.h. */
 void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job);
 int mm_jobs_prepare_help(struct mm_jobs *jobs, uint32_t module, mamuto_error_t *err);

@@ -14,7 +14,7 @@
 
 #include <stdio.h>
 
-static const double BLOCK_US = 10, STOP_LOOK_US = 50;
+static const double BLOCK_US = 10, STAGED_BLOCK_US = 200, STOP_LOOK_US = 50;
 enum { BLOCK_ITEMS = 8192 };
 
 enum outcome { RAN, FAILED, STOPPED };
@@ -140,7 +140,8 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     for (unsigned j = 0; j < map->n_dims; j++)
         runner->dims[j] = map->dims[j];
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
-    *pace = (struct mm_pace){ .gen = gen, .item_ticks = map->item_ticks };
+    if (pace->gen != gen) /* else it comes back from another map: what it has learnt stands */
+        *pace = (struct mm_pace){ .gen = gen, .item_ticks = map->item_ticks };
     int bad = 0;
     enum mm_peer_result fetched = is_in_place(runner) ? MM_PEER_OK : mm_peer_fetch_values(&runner->peer, map, &bad);
     if (peer_failed(runner, fetched, bad)) {
@@ -206,7 +207,7 @@ static uint64_t items_in(const struct mm_runner *runner, double us, uint64_t all
 /* Items of a block: what a death costs to run again one by one. */
 static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
 {
-    uint64_t block = items_in(runner, BLOCK_US, all);
+    uint64_t block = items_in(runner, runner->staged ? STAGED_BLOCK_US : BLOCK_US, all);
     uint64_t most = runner->staged ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
     return block < most ? block : most;
 }
@@ -311,6 +312,7 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
                 failed = 0;
             }
             atomic_store_explicit(&lane->attempts, 0, memory_order_relaxed);
+            MM_POINT("attempts-cleared");
             atomic_store_explicit(&lane->failed[(item + 1) & 1], failed, memory_order_relaxed);
             MM_POINT("failed-moved");
             atomic_store_explicit(&lane->cursor, item + 1, memory_order_release);

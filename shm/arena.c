@@ -183,10 +183,34 @@ static struct mm_extent *choose(struct mm_arena *arena, uint64_t bytes)
     return best;
 }
 
-static int check_budget(const struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err)
+/* Memory is scarce: what is free gives its pages back now, also what the fork server has been asked to punch out. */
+static void give_pages_back(struct mm_arena *arena)
+{
+    for (size_t i = 0; i < arena->n_extents; i++) {
+        struct mm_extent *e = &arena->extents[i];
+        if (!e->warm || e->state == MM_EXTENT_USED)
+            continue;
+        if (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)e->offset, (off_t)e->bytes) != 0)
+            continue;
+        if (e->state == MM_EXTENT_FREE)
+            arena->warm_free -= e->bytes;
+        e->warm = false;
+    }
+}
+
+static uint64_t budget_of(const struct mm_arena *arena)
 {
     uint64_t budget = mm_memory_budget();
-    budget = budget > arena->pageless ? budget - arena->pageless : 0;
+    return budget > arena->pageless ? budget - arena->pageless : 0;
+}
+
+static int check_budget(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err)
+{
+    uint64_t budget = budget_of(arena);
+    if (bytes > budget) {
+        give_pages_back(arena);
+        budget = budget_of(arena);
+    }
     if (bytes > budget)
         return mm_error_set(err, MAMUTO_ENOMEM,
                             "%llu bytes of shared memory were asked for, and %llu can be had (the "

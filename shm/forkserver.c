@@ -54,13 +54,25 @@ struct server {
 
 static struct server server; /* one a process */
 
+static void end_child(pid_t pid)
+{
+    if (pid <= 0)
+        return;
+    kill(pid, SIGKILL);
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* Reaps what it has forked, so that no zombie is left to an init that may not care. */
 _Noreturn static void leave(void)
 {
     for (uint32_t i = 0; i < server.n_workers; i++)
         if (server.pids[i] > 0)
-            kill(server.pids[i], SIGKILL);
-    while (waitpid(-1, NULL, WNOHANG) > 0)
-        ;
+            kill(server.pids[i], SIGKILL); /* all at once; then one by one */
+    for (uint32_t i = 0; i < server.n_workers; i++)
+        end_child(server.pids[i]);
+    for (unsigned i = 0; i < MAX_BUILDERS; i++)
+        end_child(server.builders[i].pid);
     if (getpgrp() == getpid())
         kill(0, SIGKILL); /* compilers, and what module code has started */
     _exit(0);
@@ -136,7 +148,8 @@ static void fork_worker(uint32_t index)
         close(server.control);
         if (server.pin)
             pin_to(index);
-        if (server.n_workers > (uint32_t)mm_cpus_allowed()) /* a crowd of woken workers must not push the caller aside */
+        if (server.n_workers >
+            (uint32_t)mm_cpus_allowed()) /* a crowd of woken workers must not push the caller aside */
             sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
         prctl(PR_SET_NAME, "mamuto-worker");
         mm_worker_run(&(struct mm_worker){ server.board, index, &server.view, server.own, server.event });

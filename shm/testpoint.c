@@ -80,7 +80,6 @@ static void read_orders(void)
         return;
     memcpy(text, orders->text, sizeof text);
     text[sizeof text - 1] = '\0';
-    atomic_thread_fence(memory_order_seq_cst);
     if (atomic_load(&orders->version) != version)
         return;
     seen = version;

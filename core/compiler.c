@@ -229,8 +229,10 @@ int mm_compiler_run(struct mm_compiler *compiler, bool headers, int *status, mam
         if (!compiler->text[i])
             compiler->text[i] = '?';
     compiler->text[compiler->n_text] = '\0';
-    return rc ? mm_error_set(err, MAMUTO_ECOMPILE, "%s cannot be run: %s; set \"cc\" in the config to a C compiler",
-                             mm_regular_shown(compiler->cc), strerror(rc)) : 0;
+    bool scarce = rc == EAGAIN || rc == ENOMEM || rc == EMFILE || rc == ENFILE;
+    return rc ? mm_error_set(err, MAMUTO_ECOMPILE, "%s cannot be run: %s%s", mm_regular_shown(compiler->cc),
+                             strerror(rc), scarce ? "" : "; set \"cc\" in the config to a C compiler")
+              : 0;
 }
 
 /* By ASCII alone, whatever the application's locale is. */

@@ -4,9 +4,9 @@
 
 #include <stddef.h>
 
-void *mm_alloc(size_t bytes);                   /* zeroed; NULL: no memory */
+void *mm_alloc(size_t bytes);                    /* zeroed; NULL: no memory */
 void *mm_alloc_array(size_t count, size_t size); /* zeroed; NULL: no memory, or the product overflows */
-void *mm_realloc(void *p, size_t bytes);        /* as realloc; p stays valid on failure */
+void *mm_realloc(void *p, size_t bytes);         /* as realloc; p stays valid on failure */
 char *mm_strdup(const char *text);
 void mm_free(void *p); /* p may be NULL */
 

@@ -37,7 +37,10 @@ static int find(struct mm_compiler *compiler, const char *cc, mamuto_error_t *er
     for (;; path++) {
         size_t n = strcspn(path, ":");
         int bytes = snprintf(compiler->cc, sizeof compiler->cc, "%.*s%s%s", (int)n, path,
-                             is_path ? "" : n ? "/" : "./", cc);
+                             is_path ? ""
+                             : n     ? "/"
+                                     : "./",
+                             cc);
         struct stat st;
         if (bytes > 0 && (size_t)bytes < sizeof compiler->cc && stat(compiler->cc, &st) == 0 && S_ISREG(st.st_mode) &&
             faccessat(AT_FDCWD, compiler->cc, X_OK, AT_EACCESS) == 0)
@@ -308,15 +311,20 @@ int mm_compiler_complain(const struct mm_compiler *compiler, int status, mamuto_
                      mm_regular_shown(compiler->cc), WTERMSIG(status), strsignal(WTERMSIG(status)),
                      WTERMSIG(status) == SIGKILL ? ", perhaps for lack of memory" : "");
     else if (!text[0] && status > 0)
-        mm_error_set(err, MAMUTO_ECOMPILE, "%s could not be compiled: %s exited with status %d and no message; is it a "
-                     "C compiler?", source, mm_regular_shown(compiler->cc), WEXITSTATUS(status));
+        mm_error_set(err, MAMUTO_ECOMPILE,
+                     "%s could not be compiled: %s exited with status %d and no message; is it a "
+                     "C compiler?",
+                     source, mm_regular_shown(compiler->cc), WEXITSTATUS(status));
     else if (!text[0])
-        mm_error_set(err, MAMUTO_ECOMPILE, "%s could not be compiled: %s wrote no shared object and no message; is it "
-                     "a C compiler?", source, mm_regular_shown(compiler->cc));
+        mm_error_set(err, MAMUTO_ECOMPILE,
+                     "%s could not be compiled: %s wrote no shared object and no message; is it "
+                     "a C compiler?",
+                     source, mm_regular_shown(compiler->cc));
     else
         mm_error_set(err, MAMUTO_ECOMPILE, "%s does not compile%s:\n", source,
                      strstr(text, "mamuto.h: No such") || strstr(text, "'mamuto.h' file not found")
-                         ? " (set MAMUTO_INCLUDE to the folder of mamuto.h)" : "");
+                         ? " (set MAMUTO_INCLUDE to the folder of mamuto.h)"
+                         : "");
     size_t used = strlen(err->text);
     if (used && err->text[used - 1] == '\n')
         quote(err->text + used, sizeof err->text - used, text);

@@ -28,7 +28,7 @@ static const char *machine_name(unsigned machine, char buffer[32])
     static const struct {
         unsigned machine;
         const char *name;
-    } known[] = { { EM_X86_64, "x86-64" },   { EM_AARCH64, "AArch64" }, { EM_386, "32-bit x86" },
+    } known[] = { { EM_X86_64, "x86-64" },  { EM_AARCH64, "AArch64" }, { EM_386, "32-bit x86" },
                   { EM_ARM, "32-bit ARM" }, { EM_PPC64, "POWER" },     { EM_RISCV, "RISC-V" },
                   { EM_S390, "IBM Z" },     { EM_MIPS, "MIPS" } };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -89,7 +89,7 @@ static int check_head(struct elf *elf, mamuto_error_t *err)
 }
 
 /* Position-independent programs are ET_DYN too; a flag of their dynamic segment tells, and dlopen refuses them. */
-static bool is_program(const struct elf *elf, const ElfW(Phdr) *segment)
+static bool is_program(const struct elf *elf, const ElfW(Phdr) * segment)
 {
     ElfW(Dyn) entry;
     for (uint64_t at = 0; at + sizeof entry <= segment->p_filesz; at += sizeof entry) {

@@ -12,7 +12,8 @@ struct mm_hash {
 
 void mm_hash_init(struct mm_hash *hash);
 void mm_hash_add(struct mm_hash *hash, const void *data, size_t bytes);
-void mm_hash_add_text(struct mm_hash *hash, const char *text); /* with its end, so that "a","bc" differs from "ab","c" */
-void mm_hash_hex(const struct mm_hash *hash, char hex[33]);    /* the hash of what was added; hash may go on */
+void mm_hash_add_text(struct mm_hash *hash,
+                      const char *text);                    /* with its end, so that "a","bc" differs from "ab","c" */
+void mm_hash_hex(const struct mm_hash *hash, char hex[33]); /* the hash of what was added; hash may go on */
 
 #endif

@@ -259,8 +259,10 @@ static int build_source(const char *name, const char *path, const struct mm_buil
     for (int i = 0; i < ATTEMPTS && !rc && !done; i++)
         rc = attempt(job, &done, err);
     if (!rc && !done)
-        rc = mm_error_set(err, MAMUTO_ECOMPILE, "%s or a header of it was changed each of the %d times that it was "
-                          "compiled; leave it alone for a moment", mm_regular_shown(path), ATTEMPTS);
+        rc = mm_error_set(err, MAMUTO_ECOMPILE,
+                          "%s or a header of it was changed each of the %d times that it was "
+                          "compiled; leave it alone for a moment",
+                          mm_regular_shown(path), ATTEMPTS);
     if (!rc)
         strcpy(out, job->file);
     mm_compiler_fini(&job->compiler);

@@ -14,12 +14,12 @@ struct mm_dim {
 };
 
 struct mm_type {
-    char dtype[4];       /* "f8" */
-    uint8_t elem_bytes;  /* 16 for c16 */
-    uint8_t elem_align;  /* 8 for c16 */
-    bool variable;       /* "*" */
-    bool text;           /* written as "bytes" */
-    int rank;            /* 0: one value */
+    char dtype[4];      /* "f8" */
+    uint8_t elem_bytes; /* 16 for c16 */
+    uint8_t elem_align; /* 8 for c16 */
+    bool variable;      /* "*" */
+    bool text;          /* written as "bytes" */
+    int rank;           /* 0: one value */
     struct mm_dim shape[MM_MAX_RANK];
 };
 

@@ -30,7 +30,9 @@ static bool is_there(const char *p, uint64_t bytes, bool write, bool can_check)
     } first = { .read = p }, last = { .read = p + bytes - 1 };
     first.number &= ~(uintptr_t)(PAGE - 1);
     last.number &= ~(uintptr_t)(PAGE - 1);
-    if (msync(first.at, (size_t)(last.at - first.at) + PAGE, MS_ASYNC) != 0 && errno == ENOMEM)
+    size_t pages = (size_t)(last.at - first.at) + PAGE;
+    if (madvise(first.at, pages, MADV_WILLNEED) != 0 &&
+        errno == ENOMEM) /* which also says so where a page is unmapped */
         return false;
     return !can_check || madvise(last.at, PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 ||
            errno == EAGAIN || errno == EINTR;

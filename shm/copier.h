@@ -17,15 +17,15 @@ struct mm_copy {
 /* The arrays of one map, in one direction. It belongs to the copier from push until it comes back by take. */
 struct mm_copy_job {
     void *owner;
+    struct mm_copy copies[MAMUTO_MAX_ARGS + 1];
+    struct mm_copy_job *behind; /* in a queue */
+    uint64_t done;              /* bytes of the copy that goes on, */
+    int at;                     /* which is this one */
+    int n_copies;
+    int failure;     /* out: 0; MAMUTO_EARGS: copies[at]'s private side is not there; MAMUTO_ENOMEM: no pages for it */
+    bool canceled;   /* out */
     bool into_arena; /* the private side is read; else it is written */
     bool cold;       /* the arena side has no pages yet */
-    struct mm_copy copies[MAMUTO_MAX_ARGS + 1];
-    int n_copies;
-    int failure;   /* out: 0; MAMUTO_EARGS: copies[at]'s private side is not there; MAMUTO_ENOMEM: no pages for it */
-    bool canceled; /* out */
-    int at;        /* the copy that goes on, and how many bytes of it are done */
-    uint64_t done;
-    struct mm_copy_job *behind; /* in a queue */
 };
 
 struct mm_copy_queue {

@@ -86,6 +86,9 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
     mamuto_error_t first = { 0 };
     collect(map, job->gen, &list);
     bool whole = mm_map_all_done(map, job->gen, failed);
+    if (list.n &&
+        list.at[list.n - 1]->item == MAMUTO_NO_ITEM) /* sorted last: it ended the map, whatever items failed */
+        say(&first, list.at[list.n - 1], map->timeout_ms);
     const struct mm_record *last = NULL;
     for (uint32_t i = 0; i < list.n; i++) {
         mamuto_error_t one = { 0 };

@@ -31,7 +31,7 @@
 
 static const uid_t nobody = 65534;
 static char base[512], start[PATH_MAX], old_tmp[400];
-static int open_before;            /* fds */
+static int open_before;           /* fds */
 static const char *include_given; /* $MAMUTO_INCLUDE as it was */
 
 static const char *const plain_flags[] = { "-O1", NULL }; /* what valgrind understands */
@@ -115,9 +115,8 @@ __attribute__((format(printf, 2, 3))) static const char *make_script(const char 
 /* gcc behind a script that notes each compilation, not the other runs, in the file "count". */
 static const char *counting_cc(void)
 {
-    return make_script("cc-count",
-                       "case \" $* \" in *' -shared '*) echo \"$LC_ALL $*\" >> '%s';; esac\nexec gcc \"$@\"",
-                       in("count"));
+    return make_script(
+        "cc-count", "case \" $* \" in *' -shared '*) echo \"$LC_ALL $*\" >> '%s';; esac\nexec gcc \"$@\"", in("count"));
 }
 
 static const char *content(const char *name)
@@ -229,8 +228,12 @@ static void module_name_of_good_paths_is_the_stem(void **state)
 {
     (void)state;
     static const char *const good[][2] = {
-        { "model.c", "model" }, { "/a/b.c/model_2.so", "model_2" }, { "../libmodel.so", "libmodel" }, { "_.c", "_" },
-        { "X9.c", "X9" },       { "-d/a.c", "a" },
+        { "model.c", "model" },
+        { "/a/b.c/model_2.so", "model_2" },
+        { "../libmodel.so", "libmodel" },
+        { "_.c", "_" },
+        { "X9.c", "X9" },
+        { "-d/a.c", "a" },
         { "a23456789_123456789_123456789_123456789_123456789_123456789_123.c",
           "a23456789_123456789_123456789_123456789_123456789_123456789_123" },
     };
@@ -381,8 +384,8 @@ static void module_build_after_a_change_compiles_again(void **state)
 static void module_build_with_another_compiler_version_compiles_again(void **state)
 {
     (void)state;
-    struct mm_build build = build_with(
-        make_script("cc", "test \"$1\" = --version && exec cat version; exec gcc \"$@\""));
+    struct mm_build build =
+        build_with(make_script("cc", "test \"$1\" = --version && exec cat version; exec gcc \"$@\""));
     make_file("model.c", "int answer(void) { return 1; }\n");
     make_file("version", "a compiler 1.0\n");
     char first[PATH_MAX];
@@ -428,8 +431,8 @@ static void module_build_of_a_relative_path_works(void **state)
 static void module_build_with_odd_header_names_sees_their_changes(void **state)
 {
     (void)state; /* gcc's escapes in make rules; clang turns a backslash into a slash, so it gets the others */
-    static const char *const names[] = { "b c.h", "  two.h", "$x$$.h", "#h#.h", "a:b.h", "\\ x.h", "a\\b.h",
-                                         "end\\#.h", "a\\\\ b.h" };
+    static const char *const names[] = { "b c.h",  "  two.h", "$x$$.h",   "#h#.h",    "a:b.h",
+                                         "\\ x.h", "a\\b.h",  "end\\#.h", "a\\\\ b.h" };
     for (int clang = 0; clang < 2; clang++) {
         struct mm_build build = build_with(clang ? "clang" : "gcc");
         for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -523,9 +526,9 @@ static void module_build_of_a_cut_cached_file_compiles_again(void **state)
 static void module_build_of_a_file_that_changes_once_has_its_last_form(void **state)
 {
     (void)state; /* the header is changed between our look at it and the end of the compilation */
-    struct mm_build build = build_with(make_script(
-        "cc", "gcc \"$@\" || exit 1\n"
-              "case \" $* \" in *' -shared '*) echo x >> count; echo '#define A 2' > model.h;; esac"));
+    struct mm_build build = build_with(
+        make_script("cc", "gcc \"$@\" || exit 1\n"
+                          "case \" $* \" in *' -shared '*) echo x >> count; echo '#define A 2' > model.h;; esac"));
     make_file("model.h", "#define A 1\n");
     make_file("model.c", "#include \"model.h\"\nint answer(void) { return A; }\n");
     assert_int_equal(answer_of(built(in("model.c"), &build)), 2);
@@ -611,8 +614,8 @@ static void module_build_by_a_compiler_that_leaves_a_program_behind_ends(void **
 {
     (void)state; /* what it left has our pipe open, until this test lets it go */
     assert_int_equal(mkfifo("wait", 0600), 0);
-    struct mm_build build = build_with(
-        make_script("cc", "case \" $* \" in *' -shared '*) (read line < wait) & esac; exec gcc \"$@\""));
+    struct mm_build build =
+        build_with(make_script("cc", "case \" $* \" in *' -shared '*) (read line < wait) & esac; exec gcc \"$@\""));
     make_file("model.c", "int answer(void) { return 42; }\n");
     alarm(120); /* the end of a test that would wait for ever */
     assert_int_equal(answer_of(built(in("model.c"), &build)), 42);
@@ -756,15 +759,16 @@ static void module_build_with_control_characters_in_messages_hides_them(void **s
 {
     (void)state;
     make_file("model.c", "int answer(void) { return 1; }\n");
-    struct mm_build build = build_with(make_script(
-        "cc", "test \"$1\" = --version && exec gcc \"$@\"\n"
-              "printf 'm.c:7:1: error: \\033[31mred\\t\\000\\177 \\303\\266\\n'; exit 1"));
+    struct mm_build build =
+        build_with(make_script("cc", "test \"$1\" = --version && exec gcc \"$@\"\n"
+                                     "printf 'm.c:7:1: error: \\033[31mred\\t\\000\\177 \\303\\266\\n'; exit 1"));
     mamuto_error_t err = refused(in("model.c"), &build, MAMUTO_ECOMPILE, "m.c:7:1: error: ?[31mred??? \xc3\xb6");
     assert_int_equal(err.line, 7);
     assert_string_equal(err.file, "m.c");
     for (int i = 0; i < 2; i++) { /* one long line: no half character at its end, at either parity */
-        build.cc = make_script("cc", "test \"$1\" = --version && exec gcc \"$@\"\n"
-                                     "printf %s; head -c 1000 /dev/zero | sed 's/\\x00/\\xc3\\xb6/g'; exit 1",
+        build.cc = make_script("cc",
+                               "test \"$1\" = --version && exec gcc \"$@\"\n"
+                               "printf %s; head -c 1000 /dev/zero | sed 's/\\x00/\\xc3\\xb6/g'; exit 1",
                                i ? "xy" : "x");
         err = refused(in("model.c"), &build, MAMUTO_ECOMPILE, i ? "compile:\nxy\xc3\xb6" : "compile:\nx\xc3\xb6");
         assert_string_equal(err.text + strlen(err.text) - 2, "\xc3\xb6");
@@ -837,7 +841,7 @@ static void module_build_without_memory_says_so(void **state)
     struct mm_build build = build_with("gcc");
     make_file("model.c", "int answer(void) { return 1; }\n");
     long n = 0;
-    for (int rc = MAMUTO_ENOMEM; rc; ) {
+    for (int rc = MAMUTO_ENOMEM; rc;) {
         char out[PATH_MAX] = "as it was";
         mamuto_error_t err = { 0 };
         mm_alloc_fail_at(++n);

@@ -1,0 +1,140 @@
+/* Programs that end in the midst of a map: killed, interrupted, by a fault of their own. Nothing of theirs remains; a
+ * Ctrl-C reaches the program alone, and ends what it ends. */
+#include "tests/support/e2e.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static int begin(void **state)
+{
+    (void)state;
+    e2e_scratch_begin();
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    e2e_scratch_end();
+    return 0;
+}
+
+/* A program of its own, in a process group of its own, whose map waits for "go". */
+static int program(void *handler)
+{
+    setpgid(0, 0);
+    if (handler)
+        signal(SIGINT, *(void (**)(int))handler);
+    mamuto_t *own = NULL;
+    mamuto_error_t err = { 0 };
+    mamuto_options_t options = { .config_text = "{\"hosts\": {\"localhost\": 3}}",
+                                 .modules = (const char *[]){ E2E_MODULE("items"), NULL } };
+    E2E_CHECK_OK(mamuto_open_wait(&own, &options, &err), &err);
+    int32_t *shared = mamuto_alloc(own, 1 << 20, sizeof *shared, &err);
+    E2E_CHECK(shared);
+    static const int32_t in[3] = { 1, 1, 1 };
+    mamuto_call_t call = { .function = "gate", .args = { mamuto_scatter(in, 3) }, .result = shared };
+    E2E_CHECK_OK(mamuto_map_wait(own, &call, &err), &err);
+    E2E_CHECK(shared[0] == 1 && shared[1] == 3 && shared[2] == 5);
+    E2E_CHECK(mamuto_close_wait(own) == 0);
+    return 0;
+}
+
+static struct {
+    pid_t pids[64];
+    int n;
+} left;
+
+static bool all_gone(void *unused)
+{
+    (void)unused;
+    for (int i = 0; i < left.n; i++)
+        if (e2e_is_alive(left.pids[i]))
+            return false;
+    return true;
+}
+
+/* Starts the program and waits until it is in mid-map, all its processes known. */
+static pid_t start_program(void *handler)
+{
+    pid_t child = e2e_start(program, handler);
+    assert_true(e2e_has_size("begun", 3));
+    left.n = e2e_descendants(child, NULL, left.pids, 64);
+    assert_int_equal(left.n, 4);
+    return child;
+}
+
+static void program_killed_in_mid_map_leaves_nothing(void **state)
+{
+    (void)state;
+    int files = e2e_files("/dev/shm"), scratch = e2e_files(e2e_path(""));
+    pid_t child = start_program(NULL);
+    kill(child, SIGKILL);
+    int status = e2e_end(child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    if (!e2e_until(all_gone, NULL, 5000))
+        fail_msg("processes remain");
+    assert_true(e2e_files("/dev/shm") <= files);
+    assert_int_equal(e2e_files(e2e_path("")), scratch + 4); /* "begun", and "in-PID" of three */
+}
+
+static void program_that_ends_by_itself_in_mid_map_leaves_nothing(void **state)
+{
+    (void)state;
+    static const int signals[] = { SIGTERM, SIGSEGV, SIGABRT, SIGHUP };
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        remove(e2e_path("begun"));
+        pid_t child = start_program(NULL);
+        kill(child, signals[i]);
+        assert_true(WIFSIGNALED(e2e_end(child)));
+        assert_true(e2e_until(all_gone, NULL, 5000));
+    }
+}
+
+static void interrupt_without_a_handler_ends_everything(void **state)
+{
+    (void)state;
+    pid_t child = start_program(NULL);
+    kill(-child, SIGINT);
+    int status = e2e_end(child);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
+    assert_true(e2e_until(all_gone, NULL, 5000));
+}
+
+static void on_interrupt(int signal) { (void)signal; }
+
+static void interrupt_reaches_the_program_alone(void **state)
+{
+    (void)state;
+    void (*handler)(int) = on_interrupt;
+    pid_t child = start_program(&handler);
+    for (int i = 0; i < 20; i++) {
+        kill(-child, SIGINT);
+        e2e_nap();
+    }
+    assert_int_equal(kill(-child, 0), 0);
+    for (int i = 0; i < left.n; i++)
+        assert_true(e2e_is_alive(left.pids[i]));
+    e2e_touch("go");
+    assert_int_equal(e2e_end(child), 0); /* the map went on to its end, and was right */
+    assert_true(e2e_until(all_gone, NULL, 5000));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(program_killed_in_mid_map_leaves_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(program_that_ends_by_itself_in_mid_map_leaves_nothing, begin, end),
+        cmocka_unit_test_setup_teardown(interrupt_without_a_handler_ends_everything, begin, end),
+        cmocka_unit_test_setup_teardown(interrupt_reaches_the_program_alone, begin, end),
+    };
+    return cmocka_run_group_tests_name("e2e_programs", tests, NULL, NULL);
+}

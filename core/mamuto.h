@@ -46,6 +46,10 @@
  *    mamuto_alloc and mamuto_attach) or are copies.
  *  - Where a call is made with .help = 1, the calling thread runs the function too: a crash there is the program's.
  *  - Functions defined in the program itself are not seen unless mamuto_main() is the first line of main().
+ *  - Ordinary arrays are read and written by the workers through the kernel (process_vm_readv). Where the system does not
+ *    let them (containers, Yama), they are copied: they take their size again in shared memory, and one that is not
+ *    readable may be the program's own SIGSEGV.
+ *  - A worker that dies while nothing is in flight is replaced when the loop runs again, at the next call at the latest.
  *  - A worker runs in its own process: what a function stores in global variables stays there.
  *  - mamuto_open() inside a worker is an error (MAMUTO_ENESTED).
  *  - The library prints nothing, never exits, and leaves the program's signal handlers alone.
@@ -460,7 +464,8 @@ MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t 
  * Errors, before anything runs: EFUNCTION, ESIGNATURE, EARGS (number, kind, NULL), ELENGTH, EALIGN, EOVERLAP, ESIZE,
  * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST
  * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first failed item),
- * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable). */
+ * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays),
+ * EMODULE (a worker cannot load the module). */
 MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
 

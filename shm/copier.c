@@ -31,7 +31,7 @@ static bool is_there(const char *p, uint64_t bytes, bool write, bool can_check)
     first.number &= ~(uintptr_t)(PAGE - 1);
     last.number &= ~(uintptr_t)(PAGE - 1);
     size_t pages = (size_t)(last.at - first.at) + PAGE;
-    if (madvise(first.at, pages, MADV_WILLNEED) != 0 && errno == ENOMEM) /* the advice fails so where a page is unmapped */
+    if (madvise(first.at, pages, MADV_WILLNEED) != 0 && errno == ENOMEM) /* a page is unmapped */
         return false;
     return !can_check || madvise(last.at, PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 ||
            errno == EAGAIN || errno == EINTR;

@@ -436,7 +436,7 @@ static void close_node(struct mm_node *node)
     mm_pool_stop(&node->pool, false);
     if (!node->life) {
         if (node->pool.server > 0) /* started, but never watched */
-            mm_pool_stop(&node->pool, true);
+            mm_pool_end_server(&node->pool);
         take_down(node);
         return;
     }

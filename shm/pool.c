@@ -126,7 +126,7 @@ int mm_pool_start(struct mm_pool *pool, mamuto_error_t *err)
     if (!code) {
         pool->life = pipe_ends[0];
         int sent = send_set_up(pool, pipe_ends[1]);
-        if (sent)
+        if (sent && sent != -EPIPE && sent != -ECONNRESET) /* dead already: its pipe and socket will say so */
             code = mm_error_system(err, -sent, "cannot set the fork server up");
     } else
         close(pipe_ends[0]);
@@ -247,6 +247,14 @@ void mm_pool_stop(struct mm_pool *pool, bool force)
         kill(-pool->server, SIGKILL);
         kill(pool->server, SIGKILL);
     }
+}
+
+void mm_pool_end_server(struct mm_pool *pool)
+{
+    mm_pool_stop(pool, true);
+    while (waitpid(pool->server, NULL, 0) < 0 && errno == EINTR)
+        ; /* killed: this does not take long */
+    pool->server = 0;
 }
 
 void mm_pool_fini(struct mm_pool *pool)

@@ -60,6 +60,8 @@ void mm_pool_on_event(struct mm_pool *pool); /* empties the eventfd */
 bool mm_pool_on_life(struct mm_pool *pool);
 /* Asks all processes to leave; the life pipe ends when they have. force: kills them. */
 void mm_pool_stop(struct mm_pool *pool, bool force);
+/* Kills a fork server whose life pipe is not watched, and reaps it. */
+void mm_pool_end_server(struct mm_pool *pool);
 /* Frees everything; no process is left. */
 void mm_pool_fini(struct mm_pool *pool);
 

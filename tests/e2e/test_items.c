@@ -312,7 +312,7 @@ static void many_items_crash(void **state)
 static void more_than_a_thousand_crashes_are_counted(void **state)
 {
     (void)state;
-    many_items_fail("item", 1500, 1, ACT_ABORT, 1500);
+    many_items_fail("item", 1100, 1, ACT_ABORT, 1100);
 }
 
 static void items_fail_for_every_reason_at_once(void **state)

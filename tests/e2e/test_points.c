@@ -348,7 +348,8 @@ static void try_pair(const struct kind *kind, enum action action, unsigned point
     char text[1280], other[520];
     struct trial trial = { .kind = kind, .action = action, .point = point, .second = (int)second };
     unsigned kills = action == STOP_CONTINUE ? 1 : 2;
-    const struct faults_loss loss = { .items = kind->singly && !kind->retries ? kills : 0,
+    /* After one death items run singly, so the next one may cost one. */
+    const struct faults_loss loss = { .items = kind->retries ? 0 : kills,
                                       .blamed = kills,
                                       .crash_item = !kind->retries };
     name_token(&trial);

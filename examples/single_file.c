@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     mamuto_main(argc, argv);
     mamuto_t *m;
     mamuto_error_t err = { 0 };
-    long n = argc > 1 ? atol(argv[1]) : 1000000;
+    long n = argc > 1 ? strtol(argv[1], NULL, 10) : 1000000;
     if (n < 1)
         return fprintf(stderr, "usage: single_file [N], N at least 1\n"), 2;
     int code = mamuto_open_wait(&m, NULL, &err);

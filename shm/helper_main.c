@@ -2,12 +2,11 @@
 #include "shm/forkserver.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[1], MM_FORK_SERVER_ARGUMENT) == 0)
-        mm_fork_server_main(atoi(argv[2]), NULL);
+    if (argc == 2 && strcmp(argv[1], MM_FORK_SERVER_ARGUMENT) == 0)
+        mm_fork_server_main(MM_CONTROL_FD, NULL);
     fprintf(stderr, "%s is started by libmamuto, not by hand (version %s)\n", argv[0], MAMUTO_VERSION);
     return 2;
 }

@@ -2,11 +2,11 @@
 #include "core/program.h"
 #include "shm/forkserver.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 void mamuto_main_with(const mamuto_module_t *module, int argc, char **argv)
 {
     mm_program_register(module);
-    if (argc == 3 && strcmp(argv[1], MM_FORK_SERVER_ARGUMENT) == 0)
-        mm_fork_server_main(atoi(argv[2]), module);
+    if (argc == 2 && strcmp(argv[1], MM_FORK_SERVER_ARGUMENT) == 0)
+        mm_fork_server_main(MM_CONTROL_FD, module);
 }

@@ -82,9 +82,7 @@ static int spawn(pid_t *pid, const char *path, int control)
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
-    char number[16];
-    snprintf(number, sizeof number, "%d", MM_CONTROL_FD);
-    char *const argv[] = { (char[]){ HELPER }, (char[]){ MM_FORK_SERVER_ARGUMENT }, number, NULL };
+    char *const argv[] = { (char[]){ HELPER }, (char[]){ MM_FORK_SERVER_ARGUMENT }, NULL };
     sigemptyset(&none);
     sigfillset(&all);
     int code = posix_spawn_file_actions_init(&actions);

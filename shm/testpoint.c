@@ -51,12 +51,13 @@ static void act(const struct spec *spec)
 
 static void parse_one(const char *text, struct spec *spec)
 {
-    char action[8];
+    char passing[12], action[8];
     *spec = (struct spec){ 0 };
-    if (sscanf(text, "%31[^:]:%u:%7[^:]:%511[^;]", spec->name, &spec->at, action, spec->file) != 4 || !spec->at)
+    if (sscanf(text, "%31[^:]:%11[^:]:%7[^:]:%511[^;]", spec->name, passing, action, spec->file) != 4)
         _exit(EXIT_MISSPELT);
+    spec->at = (unsigned)strtoul(passing, NULL, 10);
     spec->signal = strcmp(action, "kill") == 0 ? SIGKILL : strcmp(action, "stop") == 0 ? SIGSTOP : 0;
-    if (!spec->signal)
+    if (!spec->at || !spec->signal)
         _exit(EXIT_MISSPELT);
 }
 

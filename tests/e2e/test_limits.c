@@ -205,7 +205,7 @@ static int with_few_descriptors(void *unused)
     mamuto_error_t err;
     int used = e2e_hold().fds, refused = 0, code = 0;
     for (int more = 2; more <= 40; more++) { /* some are needed to look into /proc */
-        limit_to(RLIMIT_NOFILE, (rlim_t)(used + more));
+        limit_to(RLIMIT_NOFILE, (rlim_t)used + (rlim_t)more);
         code = whole_life(E2E_MODULE("items"), &err);
         E2E_CHECK(code == 0 || code == MAMUTO_ESYSTEM || code == MAMUTO_EHOST || code == MAMUTO_EMODULE ||
                   code == MAMUTO_ECOMPILE || code == MAMUTO_ECONFIG);

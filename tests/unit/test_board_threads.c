@@ -75,7 +75,7 @@ static int run_items(mamuto_chunk_t *chunk)
     union {
         uint64_t number;
         struct task *task;
-    } common;
+    } common = { 0 };
     memcpy(&common.number, chunk->in[1].data, sizeof common.number);
     struct task *task = common.task;
     if (task->ended)

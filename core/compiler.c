@@ -25,6 +25,8 @@
 #define MM_INCLUDE_DIRS "" /* folders that may hold mamuto.h, ':' between them */
 #endif
 
+enum { N_ERRORS = 4 };
+
 extern char **environ;
 
 /* ---- Its command ------------------------------------------------------------------------------------------------- */
@@ -95,7 +97,8 @@ int mm_compiler_init(struct mm_compiler *compiler, const char *path, const struc
                          path[0] == '-' || path[0] == '@' ? "./" : "", path); /* else it would be an option */
     if (bytes < 0 || (size_t)bytes >= sizeof compiler->source)
         return mm_error_set(err, MAMUTO_EMODULE, "the path %s is too long", mm_regular_shown(path));
-    compiler->argv = mm_alloc_array(count(compiler->cflags) + count(compiler->libs) + 12, sizeof *compiler->argv);
+    compiler->argv =
+        mm_alloc_array(count(compiler->cflags) + count(compiler->libs) + N_ERRORS + 12, sizeof *compiler->argv);
     compiler->env = mm_alloc_array(count((const char *const *)environ) + 2, sizeof *compiler->env);
     compiler->text = mm_alloc(MM_COMPILER_HEADERS_BYTES + 1);
     if (!compiler->argv || !compiler->env || !compiler->text)
@@ -121,9 +124,15 @@ void mm_compiler_fini(struct mm_compiler *compiler)
 
 void mm_compiler_command(struct mm_compiler *compiler, const char *output)
 {
+    /* What compiles, but computes something else: an undeclared function of another type, a missing return. Before the
+     * user's flags, which may take it back. */
+    static const char *const errors[N_ERRORS] = { "-Werror=implicit-function-declaration", "-Werror=return-type",
+                                                  "-Werror=int-conversion", "-Werror=incompatible-pointer-types" };
     const char **argv = compiler->argv;
     bool sanitized = false;
     *argv++ = compiler->cc;
+    for (size_t i = 0; i < N_ERRORS; i++)
+        *argv++ = errors[i];
     for (const char *const *flag = compiler->cflags; *flag; flag++) {
         sanitized |= strncmp(*flag, "-fsanitize=", 11) == 0;
         *argv++ = *flag;

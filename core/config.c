@@ -250,12 +250,12 @@ static int read_cores_or(struct reader *r, json_t *value, struct mm_config *conf
 
 static int read_cores(struct reader *r, json_t *value, struct mm_config *config)
 {
-    return read_cores_or(r, value, config, "a number of cores from 1 to 4096, or \"all\"");
+    return read_cores_or(r, value, config, "a number of cores from 1 to 255, or \"all\"");
 }
 
 static int read_hosts(struct reader *r, json_t *value, struct mm_config *config)
 {
-    static const char right[] = "a number of cores from 1 to 4096, \"all\", or an object of a host's settings";
+    static const char right[] = "a number of cores from 1 to 255, \"all\", or an object of a host's settings";
     const char *label;
     char shown[MAX_SHOWN];
     json_t *host;

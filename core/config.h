@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-enum { MM_CONFIG_MAX_CORES = 4096, MM_CONFIG_MAX_BYTES = 1 << 20 };
+enum { MM_CONFIG_MAX_CORES = 255, MM_CONFIG_MAX_BYTES = 1 << 20 };
 
 enum mm_pin { MM_PIN_AUTO, MM_PIN_ON, MM_PIN_OFF };
 

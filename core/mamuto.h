@@ -41,18 +41,26 @@
  *     as within a chunk of many.
  *
  * CAVEATS
- *  - A function that writes outside its own output, into another item's result, is not detected. One that writes
- *    into its input dies of SIGSEGV and is named: arguments are mapped read-only in the workers (arrays of
- *    mamuto_alloc and mamuto_attach) or are copies.
+ *  - Types are not checked. The signature says what the elements are, in the arrays and in MAMUTO_IN and MAMUTO_OUT alike;
+ *    T must be exactly as large as the signature's item.
+ *  - A function that writes outside its own output, into another item's result, is not detected. One that writes into its
+ *    input dies of SIGSEGV and is named where that is an array of mamuto_alloc or mamuto_attach; of an ordinary array it
+ *    changes the worker's copy, unnoticed, for later items, too.
  *  - Where a call is made with .help = 1, the calling thread runs the function too: a crash there is the program's.
- *  - Functions defined in the program itself are not seen unless mamuto_main() is the first line of main().
+ *  - Functions defined in the program itself (they are of the module "main") are not seen unless mamuto_main() is the first
+ *    line of main().
  *  - Ordinary arrays are read and written by the workers through the kernel (process_vm_readv). Where the system does not
  *    let them (containers, Yama), they are copied: they take their size again in shared memory, and one that is not
  *    readable may be the program's own SIGSEGV.
+ *  - A worker runs in its own process: what a function stores in global variables stays there, and what it prints to stdout
+ *    is lost unless it flushes.
  *  - A worker that dies while nothing is in flight is replaced when the loop runs again, at the next call at the latest.
- *  - A worker runs in its own process: what a function stores in global variables stays there.
- *  - mamuto_open() inside a worker is an error (MAMUTO_ENESTED).
- *  - The library prints nothing, never exits, and leaves the program's signal handlers alone.
+ *  - A mapper is not for the children of fork(): calls there are MAMUTO_EINVAL. mamuto_open() inside a worker is an error
+ *    (MAMUTO_ENESTED). wait() and waitpid(-1) of the program see the helper process too; reaping it is harmless.
+ *  - An attached file that is made shorter kills the workers that read beyond its end (SIGBUS).
+ *  - Opening and loading have no time limit: a compiler or a module's constructor may take as long as it likes.
+ *  - The library prints nothing, never exits, and leaves the program's signal handlers alone. valgrind does not see what
+ *    workers write: under it, use arrays of mamuto_alloc or calloc for results.
  */
 #ifndef MAMUTO_H
 #define MAMUTO_H
@@ -407,7 +415,8 @@ typedef struct {
     int help;                           /* 1: the calling thread works too (in _wait; elsewhere it is ignored) */
     void *data;                         /* yours: mamuto_map_data() */
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
-    void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err); /* up to 1,000 a map, before on_done */
+    /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output. */
+    void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
     uintptr_t reserved[16];
 } mamuto_call_t;
 
@@ -416,8 +425,8 @@ typedef struct {
     const char *config;         /* path of a JSON config; NULL: $MAMUTO_CONFIG, else this machine with all cores */
     const char *config_text;    /* the config itself */
     const char *const *modules; /* paths of .c and .so files, ended by NULL */
-    struct uv_loop_s *loop;     /* yours; NULL: the mapper has one of its own, for the _wait forms */
-    void *data;                 /* yours: mamuto_data() */
+    struct uv_loop_s *loop; /* yours, for mamuto_open; NULL for mamuto_open_wait: a loop of its own, for _wait forms */
+    void *data;             /* yours: mamuto_data() */
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     uintptr_t reserved[16];
 } mamuto_options_t;
@@ -432,13 +441,14 @@ typedef struct {
 
 /* Opens a mapper: reads the config, starts the workers, builds and loads the modules.
  *   m        out: the mapper; to be closed by mamuto_close, also when on_open reports an error
- *   options  borrowed for the call; NULL: defaults
- * Returns at once; on_open(m, 0 or a code, err) comes from the loop. A mapper that is closed before it is open gets
+ *   options  borrowed for the call; with your loop; a module's path is relative to the working directory
+ * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
- * Errors: EINVAL (both config and config_text), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
+ * Errors: EINVAL (no loop, both config and config_text, a closed standard stream), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
  * ESIGNATURE, EHOST (the helper program is not found or dies), EVERSION. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
-/* The same, and returns when the mapper is open. On failure there is nothing to close. */
+/* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
+ * nothing to close. */
 MAMUTO_API int mamuto_open_wait(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 
 /* Ends the maps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc and
@@ -463,7 +473,8 @@ MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t 
  * Does not block. on_done(map, status, err) comes from the loop, exactly once.
  * Errors, before anything runs: EFUNCTION, ESIGNATURE, EARGS (number, kind, NULL), ELENGTH, EALIGN, EOVERLAP, ESIZE,
  * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST
- * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first failed item),
+ * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first
+ * failed item with SKIP; with FAIL, the first of those that had failed when the map ended),
  * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays),
  * EMODULE (a worker cannot load the module). */
 MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);

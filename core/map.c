@@ -53,6 +53,7 @@ static void free_map(mamuto_t *m, struct mamuto_map_s *map)
 static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = map->mapper;
+    map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
     m->depth++;
     if (map->waited) {
         map->waited->over = true;
@@ -94,6 +95,9 @@ static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
 
 static int check_state(const mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
 {
+    int code = mm_mapper_check_process(m, "mamuto_map", err);
+    if (code)
+        return code;
     if (!call)
         return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: the call is NULL");
     if (m->state == MM_OPEN)
@@ -154,6 +158,10 @@ int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamut
 
 int mamuto_cancel(mamuto_map_t *map)
 {
+    if (!map || mm_mapper_check_process(map->mapper, "mamuto_cancel", NULL))
+        return MAMUTO_EINVAL;
+    if (!map->mapper->node) /* taken down: close ends it with ECANCELED anyway */
+        return 0;
     map->canceled = true;
     switch (map->state) {
     case MM_MAP_RUNNING:
@@ -229,11 +237,12 @@ static void begin_queued(mamuto_t *m)
         if (code == MM_NODE_FULL)
             return;
         take_out(&m->queued, map);
-        map->state = MM_MAP_RUNNING;
-        if (code)
+        if (code) {
             deliver(map, code, &err);
-        else
-            append(&m->running, map);
+            continue;
+        }
+        map->state = MM_MAP_RUNNING;
+        append(&m->running, map);
     }
 }
 

@@ -12,7 +12,28 @@
 #include "core/mapper.h"
 #include "core/program.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
+
+/* Counts the forks that led to this process: a mapper is not for the children of fork(), which share its sockets. */
+static _Atomic unsigned n_forks;
+static pthread_once_t watch_forks = PTHREAD_ONCE_INIT;
+
+static void on_forked(void) { n_forks++; }
+static void begin_watching_forks(void) { pthread_atfork(NULL, NULL, on_forked); }
+
+int mm_mapper_check_process(const mamuto_t *m, const char *call, mamuto_error_t *err)
+{
+    if (!m)
+        return mm_error_set(err, MAMUTO_EINVAL, "%s: the mapper is NULL", call);
+    if (m->process != n_forks)
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "%s: the mapper belongs to the process that opened it, of which this one is a child: open "
+                            "another one here",
+                            call);
+    return 0;
+}
 
 void mm_mapper_kick(mamuto_t *m) { uv_async_send(&m->kick); }
 
@@ -30,6 +51,9 @@ void mm_mapper_release(mamuto_t *m)
 
 int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err)
 {
+    int code = mm_mapper_check_process(m, call, err);
+    if (code)
+        return code;
     if (!m->owns_loop)
         return mm_error_set(err, MAMUTO_EINVAL,
                             "%s: the mapper lives on a loop of yours, which it must not block: use the "
@@ -100,6 +124,12 @@ static int check_options(const mamuto_options_t *options, mamuto_error_t *err)
                                 "mamuto_open: reserved field %zu of the options is not 0: zero the "
                                 "struct before it is filled",
                                 i);
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            return mm_error_set(err, MAMUTO_EINVAL,
+                                "mamuto_open: file descriptor %d is closed, and the next file or socket would take its "
+                                "place: open it, on /dev/null if on nothing else",
+                                fd);
     if (getenv(MM_WORKER_MARK))
         return mm_error_set(err, MAMUTO_ENESTED,
                             "mamuto_open: this is a worker of a mapper; a worker cannot open another "
@@ -143,10 +173,8 @@ static void start(mamuto_t *m, const char *const *modules)
         mm_mapper_kick(m);
 }
 
-int mamuto_open(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t *err)
+static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t *err)
 {
-    static const mamuto_options_t defaults;
-    options = options ? options : &defaults;
     int code = check_options(options, err);
     if (code)
         return code;
@@ -164,9 +192,22 @@ int mamuto_open(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t 
         mm_free(m);
         return code;
     }
+    pthread_once(&watch_forks, begin_watching_forks);
+    m->process = n_forks;
     start(m, options->modules);
     *out = m;
     return 0;
+}
+
+int mamuto_open(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t *err)
+{
+    if (!out)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_open: there is nowhere to put the mapper (m is NULL)");
+    if (!options || !options->loop)
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_open: options.loop is NULL: give it your loop, or use "
+                            "mamuto_open_wait");
+    return open_mapper(out, options, err);
 }
 
 /* --- closing ---------------------------------------------------------------------------------------------------- */
@@ -222,7 +263,7 @@ static void on_kick(uv_async_t *kick)
 
 int mamuto_close(mamuto_t *m, void (*on_close)(void *data))
 {
-    if (!m || m->state == MM_CLOSING)
+    if (mm_mapper_check_process(m, "mamuto_close", NULL) || m->state == MM_CLOSING)
         return MAMUTO_EINVAL;
     m->state = MM_CLOSING;
     m->on_close = on_close;
@@ -240,6 +281,8 @@ void *mamuto_alloc(mamuto_t *m, size_t count, size_t size, mamuto_error_t *err)
         mm_error_set(err, MAMUTO_ESIZE, "mamuto_alloc: %zu * %zu bytes do not fit into a size_t", count, size);
         return NULL;
     }
+    if (mm_mapper_check_process(m, "mamuto_alloc", err))
+        return NULL;
     if (!m->node || m->state == MM_CLOSING) {
         mm_error_set(err, MAMUTO_EINVAL, "mamuto_alloc: the mapper is not open");
         return NULL;
@@ -251,6 +294,8 @@ int mamuto_free(mamuto_t *m, void *p)
 {
     if (!p)
         return 0;
+    if (mm_mapper_check_process(m, "mamuto_free", NULL))
+        return MAMUTO_EINVAL;
     uint64_t bytes = m->node && m->state != MM_CLOSING ? m->ops->array_bytes(m->node, p) : 0;
     if (!bytes || mm_map_uses(m, p, bytes))
         return MAMUTO_EINVAL;
@@ -260,8 +305,11 @@ int mamuto_free(mamuto_t *m, void *p)
 
 int mamuto_attach(mamuto_t *m, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
 {
-    if (!m->node || m->state == MM_CLOSING)
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: the mapper is not open");
+    int code = mm_mapper_check_process(m, "mamuto_attach", err);
+    if (code)
+        return code;
+    if (!p || !m->node || m->state == MM_CLOSING)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: %s", p ? "the mapper is not open" : "p is NULL");
     return m->ops->attach(m->node, fd, offset, bytes, p, err);
 }
 
@@ -288,12 +336,16 @@ int mamuto_close_wait(mamuto_t *m)
 
 int mamuto_open_wait(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t *err)
 {
+    static const mamuto_options_t defaults;
     mamuto_t *m = NULL;
-    if (options && options->loop)
+    options = options ? options : &defaults;
+    if (!out)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_open_wait: there is nowhere to put the mapper (m is NULL)");
+    if (options->loop)
         return mm_error_set(err, MAMUTO_EINVAL,
                             "mamuto_open_wait: it would block the loop that options.loop names: use "
                             "mamuto_open");
-    int code = mamuto_open(&m, options, err);
+    int code = open_mapper(&m, options, err);
     if (code || !m)
         return code;
     while (m->state == MM_OPENING)

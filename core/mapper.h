@@ -68,11 +68,14 @@ struct mamuto {
     struct mm_map_list queued, running, ended;
     struct mamuto_map_s *spare; /* the last one freed: the next one made */
     uv_async_t kick;
-    int depth; /* callbacks of this mapper on the stack */
-    int busy;  /* what keeps the loop alive */
+    unsigned process; /* mm_process() of the one that opened it */
+    int depth;        /* callbacks of this mapper on the stack */
+    int busy;         /* what keeps the loop alive */
 };
 
 /* mapper.c */
+/* Is this mapper another process' (this one is a child of fork())? EINVAL. */
+int mm_mapper_check_process(const mamuto_t *m, const char *call, mamuto_error_t *err);
 void mm_mapper_kick(mamuto_t *m); /* on the loop's next turn: ended maps, a close that was asked for */
 void mm_mapper_hold(mamuto_t *m); /* one more thing in flight */
 void mm_mapper_release(mamuto_t *m);

@@ -26,7 +26,7 @@
 #include "core/hash.h"
 #include "core/regular.h"
 
-enum { KEY_FORMAT = 1, ATTEMPTS = 3 };
+enum { KEY_FORMAT = 2, ATTEMPTS = 3 };
 
 /* ---- Names ------------------------------------------------------------------------------------------------------- */
 

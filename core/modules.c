@@ -94,6 +94,9 @@ int mm_mapper_load_program(mamuto_t *m, mamuto_error_t *err)
 
 static int load_more(mamuto_t *m, const char *path, struct mm_mapper_module **module, mamuto_error_t *err)
 {
+    int code = mm_mapper_check_process(m, "mamuto_load", err);
+    if (code)
+        return code;
     if (m->state != MM_OPEN)
         return mm_error_set(err, MAMUTO_EINVAL, "mamuto_load: the mapper is not open");
     return mm_mapper_load(m, path, false, module, err);
@@ -206,7 +209,10 @@ void mm_mapper_on_loaded(void *owner, uint32_t number, int status, const mamuto_
     if (number >= m->n_modules || !m->modules[number]->pending)
         return;
     struct mm_mapper_module *module = m->modules[number];
-    if (status)
+    if (status == MAMUTO_ECRASH || status == MAMUTO_EHOST ||
+        status == MAMUTO_ESYSTEM) /* told by who does not know it */
+        mm_error_set(&module->error, status, "module %s: %s", module->path, err->text);
+    else if (status)
         mm_error_copy(&module->error, err);
     module->pending = false;
     module->loaded = module->error.code == 0;
@@ -298,9 +304,15 @@ static void say_what_is_near(mamuto_t *m, const char *name, mamuto_error_t *err)
             memcpy(best, room, sizeof best);
         }
     if (*best)
-        mm_error_set(err, MAMUTO_EFUNCTION, "there is no function %s; did you mean %s?", name, best);
+        mm_error_set(err, MAMUTO_EFUNCTION, "there is no function \"%s\"; did you mean %s?", name, best);
+    else if (m->n_modules == 0)
+        mm_error_set(
+            err, MAMUTO_EFUNCTION,
+            "there is no function \"%s\": no module is loaded. Name modules in options.modules; functions in the "
+            "program itself need mamuto_main(argc, argv) as the first line of main()",
+            name);
     else
-        mm_error_set(err, MAMUTO_EFUNCTION, "there is no function %s; %u modules are loaded", name, m->n_modules);
+        mm_error_set(err, MAMUTO_EFUNCTION, "there is no function \"%s\" in the modules that are loaded", name);
 }
 
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err)
@@ -329,6 +341,9 @@ const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_e
 
 int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamuto_error_t *err)
 {
+    int code = mm_mapper_check_process(m, "mamuto_function", err);
+    if (code)
+        return code;
     const struct mm_function *f = mm_mapper_find(m, name, err);
     if (!f)
         return MAMUTO_EFUNCTION;

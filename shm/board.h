@@ -155,6 +155,7 @@ struct mm_board {
     uint64_t probe_address, probe_value; /* a word of the master's private memory, to try it with */
     struct mm_attached attached[MM_MAX_ATTACHED];
     struct mm_lane lanes[MM_MAX_LANES];
+    uint64_t module_marks[MM_MAX_MODULES];   /* of their functions, as they were described */
     char module_paths[MM_MAX_MODULES][4096]; /* by module index; sparse */
     struct mm_board_map maps[MM_MAX_MAPS];
 };

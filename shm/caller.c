@@ -19,8 +19,11 @@ static _Atomic int spinning_callers;
 
 int mm_jobs_prepare_help(struct mm_jobs *jobs, uint32_t module, mamuto_error_t *err)
 {
-    const char *path = jobs->pool->board->module_paths[module];
-    return jobs->loaded[module].functions ? 0 : mm_load_module(&jobs->loaded[module], path, jobs->own, err);
+    const struct mm_board *board = jobs->pool->board;
+    if (jobs->loaded[module].functions)
+        return 0;
+    return mm_load_marked(&jobs->loaded[module], board->module_paths[module], jobs->own, board->module_marks[module],
+                          err);
 }
 
 static void see_files(struct mm_jobs *jobs)
@@ -121,4 +124,6 @@ void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job)
         atomic_fetch_sub(&spinning_callers, 1);
     }
     atomic_store_explicit(&board->caller_cpu, -1, memory_order_relaxed);
+    if (!is_over(map))
+        mm_wake_lanes(board, board->n_workers, 2, jobs->caller.self, -1);
 }

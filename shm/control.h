@@ -24,8 +24,8 @@ enum mm_message_type {
     MM_MSG_UP,         /* id: lane; a: pid */
     MM_MSG_DIED,       /* id: lane; a: wait status; b: pid */
     MM_MSG_FUNCTION,   /* id: module; a: form; b: line; text: name, signature, description, each ended by 0 */
-    MM_MSG_LOADED,     /* id: module; a: 0 or code; b: line; text: path or sentence, then file, each ended by 0 */
-    MM_MSG_PUNCHED,    /* a: offset; b: bytes */
+    MM_MSG_LOADED,  /* id: module; a: 0 or code; b: mark or line; text: path or sentence, then file, each ended by 0 */
+    MM_MSG_PUNCHED, /* a: offset; b: bytes */
 };
 
 enum { MM_MESSAGE_TEXT = 60 * 1024 };

@@ -44,10 +44,12 @@ static void send_function(int control, uint32_t module, const mamuto_descriptor_
                      f->name);
 }
 
-static void send_verdict(int control, uint32_t module, const char *so_path, const mamuto_error_t *err)
+static void send_verdict(int control, uint32_t module, const char *so_path, uint64_t mark, const mamuto_error_t *err)
 {
     static struct mm_message message;
-    message = (struct mm_message){ .type = MM_MSG_LOADED, .id = module, .a = err->code, .b = err->line };
+    message = (struct mm_message){
+        .type = MM_MSG_LOADED, .id = module, .a = err->code, .b = err->code ? err->line : (int64_t)mark
+    };
     mm_message_add(&message, err->code ? err->text : so_path);
     mm_message_add(&message, err->file);
     mm_control_send(control, &message, -1);
@@ -59,9 +61,9 @@ void mm_describe_module(int control, const struct mm_message *request, const mam
     mamuto_error_t err = { 0 };
     struct mm_loaded loaded = { 0 };
     if (build(request, so_path, &err) == 0)
-        mm_load_module(&loaded, so_path, own, &err);
+        mm_load_module(&loaded, so_path, request->text, own, &err); /* its text begins with the source's path */
     for (uint32_t i = 0; !err.code && i < loaded.n; i++)
         send_function(control, request->id, loaded.functions[i], &err);
-    send_verdict(control, request->id, so_path, &err);
+    send_verdict(control, request->id, so_path, mm_load_mark(&loaded), &err);
     mm_load_fini(&loaded);
 }

@@ -34,8 +34,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAX_BUILDERS = 64 };
-
 struct server {
     int control, signals, event, life, arena;
     const mamuto_module_t *own;
@@ -45,11 +43,8 @@ struct server {
     bool pin, core_dumps;
     pid_t pids[MM_MAX_LANES];
     struct mm_watched watched[MM_MAX_LANES];
-    struct {
-        pid_t pid;
-        uint32_t module;
-    } builders[MAX_BUILDERS];
-    struct mm_message message; /* the one that is being read or sent */
+    pid_t builders[MM_MAX_MODULES]; /* by module */
+    struct mm_message message;      /* the one that is being read or sent */
 };
 
 static struct server server; /* one a process */
@@ -71,8 +66,8 @@ _Noreturn static void leave(void)
             kill(server.pids[i], SIGKILL); /* all at once; then one by one */
     for (uint32_t i = 0; i < server.n_workers; i++)
         end_child(server.pids[i]);
-    for (unsigned i = 0; i < MAX_BUILDERS; i++)
-        end_child(server.builders[i].pid);
+    for (uint32_t i = 0; i < MM_MAX_MODULES; i++)
+        end_child(server.builders[i]);
     if (getpgrp() == getpid())
         kill(0, SIGKILL); /* compilers, and what module code has started */
     _exit(0);
@@ -173,36 +168,31 @@ static void load_failed(uint32_t module, int code, const char *text)
 
 static void fork_builder(void)
 {
-    unsigned i = 0;
-    while (i < MAX_BUILDERS && server.builders[i].pid)
-        i++;
     uint32_t module = server.message.id;
-    pid_t parent = getpid(), pid = i < MAX_BUILDERS ? fork() : -1;
+    pid_t parent = getpid(), pid = module < MM_MAX_MODULES ? fork() : -1;
     if (pid == 0) {
         become_child(parent);
         mm_describe_module(server.control, &server.message, server.own);
         _exit(0);
     }
     if (pid < 0)
-        load_failed(module, MAMUTO_ESYSTEM, "no process could be started to load a module: too many, or no memory");
-    else {
-        server.builders[i].pid = pid;
-        server.builders[i].module = module;
-    }
+        load_failed(module, MAMUTO_ESYSTEM, "no process could be started to load it: too many, or no memory");
+    else
+        server.builders[module] = pid;
 }
 
 /* Sent in any case: it comes behind what the child has sent itself, and counts only if that was no verdict. */
-static void builder_ended(unsigned i, int status)
+static void builder_ended(uint32_t module, int status)
 {
     char text[160];
-    server.builders[i].pid = 0;
+    server.builders[module] = 0;
     if (WIFSIGNALED(status))
-        snprintf(text, sizeof text, "loading the module died of signal %d (%s): see to its constructors",
+        snprintf(text, sizeof text, "the process that loaded it died of signal %d (%s): see to its constructors",
                  WTERMSIG(status), strsignal(WTERMSIG(status)));
     else
-        snprintf(text, sizeof text, "loading the module ended its process with exit code %d: see to its constructors",
+        snprintf(text, sizeof text, "the process that loaded it ended with exit code %d: see to its constructors",
                  WEXITSTATUS(status));
-    load_failed(server.builders[i].module, MAMUTO_ECRASH, text);
+    load_failed(module, MAMUTO_ECRASH, text);
 }
 
 static void worker_ended(uint32_t index, int status)
@@ -222,8 +212,8 @@ static void reap(void)
 {
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-        for (unsigned i = 0; i < MAX_BUILDERS; i++)
-            if (server.builders[i].pid == pid)
+        for (uint32_t i = 0; i < MM_MAX_MODULES; i++)
+            if (server.builders[i] == pid)
                 builder_ended(i, status);
         for (uint32_t i = 0; i < server.n_workers; i++)
             if (server.pids[i] == pid)
@@ -373,7 +363,10 @@ static void read_messages(void)
 static void clean_process(void)
 {
     setpgid(0, 0); /* a terminal's Ctrl-C reaches the program alone */
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int null;
+    do /* standard streams that the program has closed stay free for nothing else */
+        null = open("/dev/null", O_RDWR);
+    while (null >= 0 && null < MM_CONTROL_FD);
     if (null >= 0)
         dup2(null, 0);
     close_range(MM_CONTROL_FD + 1, ~0u, 0);
@@ -405,7 +398,7 @@ _Noreturn void mm_fork_server_main(int control, const mamuto_module_t *own)
     mm_message_add(&server.message, MM_BUILD_ID);
     send_message();
     for (;;) {
-        int wait_ms = server.n_workers ? mm_watch_lanes(server.board, server.watched, mm_now_ns()) : -1;
+        int wait_ms = server.n_workers ? mm_watch_lanes(server.board, server.pids, server.watched, mm_now_ns()) : -1;
         struct pollfd fds[] = { { server.control, POLLIN, 0 }, { server.signals, POLLIN, 0 } };
         if (poll(fds, 2, wait_ms) < 0 && errno != EINTR)
             leave();

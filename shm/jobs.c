@@ -34,7 +34,7 @@ void mm_jobs_init(struct mm_jobs *jobs, struct mm_pool *pool, const mamuto_modul
                                        .eventfd = -1 };
     long cpus = mm_cpus_allowed();
     pool->board->spin_max = cpus > 2 ? (uint32_t)cpus - 1 : 1;
-    jobs->most_spinning_callers = (int)pool->board->spin_max;
+    jobs->most_spinning_callers = (int)cpus - 1;
 }
 
 void mm_jobs_fini(struct mm_jobs *jobs)
@@ -46,13 +46,14 @@ void mm_jobs_fini(struct mm_jobs *jobs)
     }
 }
 
-int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functions, const char *path,
+int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functions, const char *path, uint64_t mark,
                        mamuto_error_t *err)
 {
     jobs->costs[module] = mm_alloc_array(n_functions, sizeof *jobs->costs[module]);
     if (!jobs->costs[module])
         return mm_error_set(err, MAMUTO_ENOMEM, "no memory for the functions of %s", path);
     jobs->n_costs[module] = n_functions;
+    jobs->pool->board->module_marks[module] = mark;
     snprintf(jobs->pool->board->module_paths[module], sizeof jobs->pool->board->module_paths[module], "%s", path);
     return 0;
 }
@@ -222,7 +223,7 @@ static void wake_workers(struct mm_jobs *jobs, const struct mm_run *run, double 
     struct mm_board *board = jobs->pool->board;
     double us = item_ticks * (double)run->n / board->ticks_per_us;
     bool known = item_ticks > 0;
-    bool spins = run->wait && known && mm_spin_us(board, us) < SPIN_BELOW_US;
+    bool spins = run->wait && known && jobs->most_spinning_callers > 0 && mm_spin_us(board, us) < SPIN_BELOW_US;
     int cpu = run->wait && (spins || run->help) ? sched_getcpu() : -1;
     atomic_store_explicit(&board->caller_cpu, cpu, memory_order_relaxed);
     atomic_store_explicit(&board->caller_spins, run->wait && (spins || run->help), memory_order_relaxed);

@@ -24,6 +24,11 @@ struct mm_cost {
     size_t item_bytes; /* that it was measured with */
 };
 
+struct mm_record_list {
+    const struct mm_record *at[MM_MAX_RECORDS];
+    uint32_t n;
+};
+
 struct mm_jobs {
     struct mm_pool *pool;
     struct mm_job slots[MM_MAX_MAPS];
@@ -33,7 +38,8 @@ struct mm_jobs {
     bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */
     struct mm_death later[MM_MAX_LANES]; /* deaths whose sweep was put off */
     uint32_t n_later;
-    uint32_t fork_failures; /* in a row, while no worker is up */
+    struct mm_record_list records; /* of the map that is being reported: 8 KB that no caller's stack has to hold */
+    uint32_t fork_failures;        /* in a row, while no worker is up */
     /* of a caller that waits: shm/caller.c */
     struct mm_runner caller;
     const mamuto_module_t *own; /* the program's functions, or NULL */
@@ -49,7 +55,7 @@ void mm_jobs_init(struct mm_jobs *jobs, struct mm_pool *pool, const mamuto_modul
 void mm_jobs_fini(struct mm_jobs *jobs);
 
 /* A module's functions are known: room for their costs. ENOMEM. */
-int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functions, const char *path,
+int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functions, const char *path, uint64_t mark,
                        mamuto_error_t *err);
 /* Puts a run on the board and wakes workers. MM_NODE_FULL: no slot is free; EARGS: an array is partly not of this pool,
  * or the result is in a file. */

@@ -41,7 +41,11 @@ static int check(const mamuto_module_t *module, const char *path, mamuto_error_t
 static int check_function(const mamuto_descriptor_t *f, const char *path, mamuto_error_t *err)
 {
     struct mm_signature signature;
-    if (!mm_is_identifier(f->name) || !f->text || !f->text[0] || !f->run ||
+    if (mm_is_identifier(f->name) && f->text && !f->text[0])
+        return mm_error_set(err, MAMUTO_ESIGNATURE,
+                            "%s, function %s has no signature: MAMUTO_FUNCTION(%s, \"f8 -> f8\")", path, f->name,
+                            f->name);
+    if (!mm_is_identifier(f->name) || !f->text || !f->run ||
         (f->form != MAMUTO_FORM_ITEM && f->form != MAMUTO_FORM_CHUNK))
         return mm_error_set(err, MAMUTO_EMODULE, "%s has a damaged table of functions: build it again", path);
     mamuto_error_t why = { 0 };
@@ -73,15 +77,16 @@ static int collect(struct mm_loaded *loaded, const mamuto_module_t *module, cons
     return 0;
 }
 
-int mm_load_module(struct mm_loaded *loaded, const char *path, const mamuto_module_t *self, mamuto_error_t *err)
+int mm_load_module(struct mm_loaded *loaded, const char *path, const char *source, const mamuto_module_t *self,
+                   mamuto_error_t *err)
 {
     struct mm_loaded fresh = { 0 };
-    const char *shown = *path ? path : "this program";
+    const char *shown = *path ? source : "this program";
     const mamuto_module_t *module = self;
     if (*path) {
         fresh.handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
         if (!fresh.handle)
-            return mm_error_set(err, MAMUTO_EMODULE, "cannot load %s: %s", path, dlerror());
+            return mm_error_set(err, MAMUTO_EMODULE, "cannot load %s: %s", source, dlerror());
         module = dlsym(fresh.handle, "mamuto_module");
     }
     int code = check(module, shown, err);
@@ -90,6 +95,44 @@ int mm_load_module(struct mm_loaded *loaded, const char *path, const mamuto_modu
     if (code) {
         mm_load_fini(&fresh);
         return code;
+    }
+    *loaded = fresh;
+    return 0;
+}
+
+/* FNV-1a, with the end of each text. */
+static uint64_t add_text(uint64_t mark, const char *text)
+{
+    do
+        mark = (mark ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    while (*text++);
+    return mark;
+}
+
+uint64_t mm_load_mark(const struct mm_loaded *loaded)
+{
+    uint64_t mark = UINT64_C(14695981039346656037);
+    for (uint32_t i = 0; i < loaded->n; i++) {
+        const mamuto_descriptor_t *f = loaded->functions[i];
+        mark = add_text(add_text(mark, f->name), f->text[0]);
+        mark = (mark ^ (uint64_t)f->form) * UINT64_C(1099511628211);
+    }
+    return mark;
+}
+
+int mm_load_marked(struct mm_loaded *loaded, const char *path, const mamuto_module_t *self, uint64_t mark,
+                   mamuto_error_t *err)
+{
+    struct mm_loaded fresh;
+    int code = mm_load_module(&fresh, path, path, self, err);
+    if (code)
+        return code;
+    if (mm_load_mark(&fresh) != mark) {
+        mm_load_fini(&fresh);
+        return mm_error_set(err, MAMUTO_EMODULE,
+                            "%s has been replaced since it was loaded: load the new one under another "
+                            "name, or open another mapper",
+                            path);
     }
     *loaded = fresh;
     return 0;

@@ -241,7 +241,7 @@ static void on_loaded(void *owner, const struct mm_message *message)
         err.line = (int)message->b;
         strncpy(err.file, file, sizeof err.file - 1);
     } else
-        code = mm_jobs_add_module(&node->jobs, module, node->n_functions[module], text, &err);
+        code = mm_jobs_add_module(&node->jobs, module, node->n_functions[module], text, (uint64_t)message->b, &err);
     node->n_functions[module] = 0;
     node->events->on_loaded(node->owner, module, code, &err);
 }
@@ -359,13 +359,11 @@ static void take_down(struct mm_node *node)
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
 
-static void on_life(uv_poll_t *poll, int status, int events)
+/* No process of the pool is left. */
+static void on_all_gone(struct mm_node *node)
 {
-    (void)status, (void)events;
-    struct mm_node *node = node_of(poll);
-    if (node->pool.life < 0 || !mm_pool_on_life(&node->pool))
-        return;
     unwatch(&node->life);
+    mm_pool_close_life(&node->pool);
     if (node->control) /* what it said before it died */
         mm_pool_on_control(&node->pool);
     unwatch(&node->control);
@@ -377,11 +375,24 @@ static void on_life(uv_poll_t *poll, int status, int events)
         restart(node);
 }
 
+static void on_life(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    struct mm_node *node = node_of(poll);
+    if (node->life && mm_pool_on_life(&node->pool))
+        on_all_gone(node);
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct mm_node *node = timer->data;
-    if (node->leave_ns && mm_now_ns() - node->leave_ns > (uint64_t)FORCE_AFTER_MS * 1000000)
+    uint64_t left_for_ms = node->leave_ns ? (mm_now_ns() - node->leave_ns) / 1000000 : 0;
+    if (left_for_ms > FORCE_AFTER_MS)
         mm_pool_stop(&node->pool, true);
+    if (left_for_ms > 2 * FORCE_AFTER_MS && mm_pool_server_is_gone(&node->pool)) {
+        on_all_gone(node);
+        return;
+    }
     if (node->state == CLOSING)
         return;
     mm_jobs_sweep_later(&node->jobs);

@@ -6,18 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct list {
-    const struct mm_record *at[MM_MAX_RECORDS];
-    uint32_t n;
-};
-
 static int by_item(const void *a, const void *b)
 {
     const struct mm_record *x = *(const struct mm_record *const *)a, *y = *(const struct mm_record *const *)b;
     return x->item < y->item ? -1 : x->item > y->item;
 }
 
-static void collect(struct mm_board_map *map, uint64_t gen, struct list *list)
+static void collect(struct mm_board_map *map, uint64_t gen, struct mm_record_list *list)
 {
     uint32_t n = atomic_load(&map->n_records);
     list->n = 0;
@@ -82,19 +77,19 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
     *failed = 0;
     if (!job->status && !atomic_load(&map->n_records) && !job->saw_death)
         return 0;
-    static _Thread_local struct list list; /* 8 KB: not on a caller's stack */
+    struct mm_record_list *list = &jobs->records;
     mamuto_error_t first = { 0 };
-    collect(map, job->gen, &list);
+    collect(map, job->gen, list);
     bool whole = mm_map_all_done(map, job->gen, failed);
-    if (list.n &&
-        list.at[list.n - 1]->item == MAMUTO_NO_ITEM) /* sorted last: it ended the map, whatever items failed */
-        say(&first, list.at[list.n - 1], map->timeout_ms);
+    if (list->n &&
+        list->at[list->n - 1]->item == MAMUTO_NO_ITEM) /* sorted last: it ended the map, whatever items failed */
+        say(&first, list->at[list->n - 1], map->timeout_ms);
     const struct mm_record *last = NULL;
-    for (uint32_t i = 0; i < list.n; i++) {
+    for (uint32_t i = 0; i < list->n; i++) {
         mamuto_error_t one = { 0 };
-        if (last && last->item == list.at[i]->item && last->item != MAMUTO_NO_ITEM)
+        if (last && last->item == list->at[i]->item && last->item != MAMUTO_NO_ITEM)
             continue;
-        last = list.at[i];
+        last = list->at[i];
         say(&one, last, map->timeout_ms);
         mm_error_copy(&first, &one);
         *failed += !whole && one.item != MAMUTO_NO_ITEM;

@@ -91,14 +91,15 @@ static bool wake(struct mm_lane *lane)
     return true;
 }
 
-void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int skip_cpu)
+void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int spinning_cpu)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    for (uint32_t i = 0; i < n && want; i++)
+    for (uint32_t i = 0; spinning_cpu >= 0 && i < n && want; i++)
         if (i != self && atomic_load_explicit(&board->lanes[i].spinning, memory_order_relaxed))
             want--;
     for (uint32_t i = 0; i < n && want; i++)
-        if (i != self && (skip_cpu < 0 || atomic_load(&board->lanes[i].cpu) != skip_cpu) && wake(&board->lanes[i]))
+        if (i != self && (spinning_cpu < 0 || atomic_load(&board->lanes[i].cpu) != spinning_cpu) &&
+            wake(&board->lanes[i]))
             want--;
 }
 

@@ -13,10 +13,10 @@ void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*ser
 /* Lane self does not count as one that spins any more: it sleeps, or has taken something long. */
 void mm_lane_busy(struct mm_lane *lane);
 
-/* Sees to it that `want` lanes of the first n look for work, not counting self (n_lanes: none is left out): those that
- * spin count, others are woken. Workers pinned to skip_cpu are left asleep if others are there (-1: none). Work must
- * have been stored before. */
-void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int skip_cpu);
+/* Wakes up to `want` of the first n lanes, self left out (n_lanes: none is). spinning_cpu: where a caller spins, -1: none
+ * does. For one that does, lanes that spin count as awake, and those pinned to its CPU sleep on: it looks for others, in
+ * earnest and with -1, when its spin has come to nothing. Work must have been stored before. */
+void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int spinning_cpu);
 void mm_wake_all(struct mm_board *board);
 
 /* Tells the master that there is something to look at, if it sleeps. eventfd: non-blocking. */

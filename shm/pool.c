@@ -15,9 +15,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -233,15 +236,31 @@ bool mm_pool_on_life(struct mm_pool *pool)
     while (waitpid(pool->server, NULL, 0) < 0 && errno == EINTR)
         ; /* ECHILD: the program has reaped it */
     pool->server = 0;
-    close(pool->life);
-    pool->life = -1;
     return true;
+}
+
+bool mm_pool_server_is_gone(struct mm_pool *pool)
+{
+    pid_t pid = waitpid(pool->server, NULL, WNOHANG);
+    if (pid == 0 || (pid < 0 && errno == EINTR))
+        return false;
+    pool->server = 0;
+    return true;
+}
+
+void mm_pool_close_life(struct mm_pool *pool)
+{
+    if (pool->life >= 0)
+        close(pool->life);
+    pool->life = -1;
 }
 
 void mm_pool_stop(struct mm_pool *pool, bool force)
 {
-    if (pool->control >= 0)
+    if (pool->control >= 0) {
+        shutdown(pool->control, SHUT_RDWR); /* a child of the program may have it, too */
         close(pool->control);
+    }
     pool->control = -1;
     if (force && pool->server > 0) {
         kill(-pool->server, SIGKILL);
@@ -260,8 +279,7 @@ void mm_pool_end_server(struct mm_pool *pool)
 void mm_pool_fini(struct mm_pool *pool)
 {
     mm_pool_stop(pool, false);
-    if (pool->life >= 0)
-        close(pool->life);
+    mm_pool_close_life(pool);
     if (pool->event >= 0)
         close(pool->event);
     for (uint32_t i = 0; i < MM_MAX_ATTACHED; i++)
@@ -302,6 +320,13 @@ int mm_pool_load(struct mm_pool *pool, uint32_t module, const char *path, const 
                  char *const *libs, mamuto_error_t *err)
 {
     struct mm_message *message = &pool->message;
+    char here[PATH_MAX] = "", whole[2 * PATH_MAX];
+    if (*path && *path != '/') { /* of this folder, not of the one in which the fork server was started */
+        if (!getcwd(here, sizeof here))
+            return mm_error_system(err, errno, "module %s: cannot tell the working directory", path);
+        snprintf(whole, sizeof whole, "%s/%s", here, path);
+        path = whole;
+    }
     *message = (struct mm_message){ .type = MM_MSG_LOAD, .id = module };
     bool fits = mm_message_add(message, path) == 0 && mm_message_add(message, cc) == 0;
     for (; fits && cflags[message->a]; message->a++)
@@ -321,12 +346,18 @@ static int check_file(int fd, int64_t offset, size_t bytes, mamuto_error_t *err)
     if (fstat(fd, &status) != 0)
         return mm_error_system(err, errno, "mamuto_attach: fd %d", fd);
     int64_t page = sysconf(_SC_PAGESIZE);
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: fd %d is open for writing alone: open it for reading",
+                            fd);
+    if (bytes == 0)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: 0 bytes of fd %d: there is nothing to attach", fd);
     if (offset < 0 || offset % page != 0)
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: offset %lld is not a multiple of the page size, %lld",
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_attach: offset %lld is not 0 or a positive multiple of the page size, %lld",
                             (long long)offset, (long long)page);
     if (!S_ISREG(status.st_mode))
         return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: fd %d is not a regular file", fd);
-    if (bytes == 0 || offset > status.st_size || bytes > (uint64_t)(status.st_size - offset))
+    if (offset > status.st_size || bytes > (uint64_t)(status.st_size - offset))
         return mm_error_set(err, MAMUTO_EINVAL,
                             "mamuto_attach: bytes %lld to %lld + %zu are not all in the file, which has "
                             "%lld",
@@ -376,6 +407,8 @@ static int detach(struct mm_pool *pool, const void *p)
         *file = (struct mm_attachment){ 0 };
         if (pool->control >= 0)
             mm_pool_tell(pool, MM_MSG_DETACH, i, 0, 0);
+        atomic_fetch_add(&pool->board->attach_serial, 1); /* workers are forked anew, without it */
+        mm_wake_all(pool->board);
         return 0;
     }
     return -1;

@@ -58,6 +58,10 @@ bool mm_pool_on_control(struct mm_pool *pool);
 void mm_pool_on_event(struct mm_pool *pool); /* empties the eventfd */
 /* The life pipe has something: true: it has ended, so no process of the pool is left; the fork server is reaped. */
 bool mm_pool_on_life(struct mm_pool *pool);
+/* Has the fork server, which reaps its children before it leaves, left? It is reaped, then. For where something else
+ * holds the life pipe: what module code has forked and put into a session of its own. */
+bool mm_pool_server_is_gone(struct mm_pool *pool);
+void mm_pool_close_life(struct mm_pool *pool); /* when nobody watches it any more */
 /* Asks all processes to leave; the life pipe ends when they have. force: kills them. */
 void mm_pool_stop(struct mm_pool *pool, bool force);
 /* Kills a fork server whose life pipe is not watched, and reaps it. */

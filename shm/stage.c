@@ -361,9 +361,12 @@ void mm_stager_go_on(struct mm_stager *stager)
 {
     struct mm_stage *stage;
     while (stager->first && (stage = next(stager)) != NULL) {
-        if (stage->state == MM_STAGE_OVER)
+        if (stage->state == MM_STAGE_OVER) {
             report(stager, stage);
-        else if (!submit(stager, stage))
+            continue;
+        }
+        stage->copy.wait = stage->copy.help = false; /* its caller, if it waits, sleeps by now */
+        if (!submit(stager, stage))
             return;
     }
 }

@@ -14,23 +14,24 @@ static struct mm_board_map *map_of(struct mm_board *board, struct mm_lane *lane,
     return runs && map->timeout_ms ? map : NULL;
 }
 
-static void look(struct mm_board *board, struct mm_lane *lane, struct mm_watched *seen, uint64_t now_ns)
+static void look(struct mm_board *board, struct mm_lane *lane, pid_t pid, struct mm_watched *seen, uint64_t now_ns)
 {
     uint64_t gen;
     struct mm_board_map *map = map_of(board, lane, &gen);
     if (!map)
         return;
     uint64_t seq = atomic_load(&lane->seq), cursor = atomic_load(&lane->cursor);
-    if (seen->gen != gen || seen->seq != seq || seen->cursor != cursor)
-        *seen = (struct mm_watched){ gen, seq, cursor, now_ns };
+    uint32_t attempts = atomic_load(&lane->attempts);
+    if (seen->gen != gen || seen->seq != seq || seen->cursor != cursor || seen->attempts != attempts)
+        *seen = (struct mm_watched){ gen, seq, cursor, now_ns, attempts };
     else if (now_ns - seen->since_ns > (uint64_t)map->timeout_ms * 1000000) {
         atomic_store(&lane->verdict, MM_VERDICT_TIMEOUT);
-        kill(atomic_load(&lane->pid), SIGKILL);
+        kill(pid, SIGKILL);
         seen->since_ns = now_ns;
     }
 }
 
-int mm_watch_lanes(struct mm_board *board, struct mm_watched *watched, uint64_t now_ns)
+int mm_watch_lanes(struct mm_board *board, const pid_t *pids, struct mm_watched *watched, uint64_t now_ns)
 {
     uint32_t shortest = 0;
     for (uint64_t active = atomic_load(&board->active); active; active &= active - 1) {
@@ -39,7 +40,7 @@ int mm_watch_lanes(struct mm_board *board, struct mm_watched *watched, uint64_t 
             shortest = map->timeout_ms;
     }
     for (uint32_t i = 0; shortest && i < board->n_workers; i++)
-        if (atomic_load(&board->lanes[i].pid) > 0)
-            look(board, &board->lanes[i], &watched[i], now_ns);
+        if (pids[i] > 0)
+            look(board, &board->lanes[i], pids[i], &watched[i], now_ns);
     return !shortest ? -1 : shortest < 8 ? 1 : (int)(shortest / 8);
 }

@@ -38,8 +38,9 @@ static bool has_module(struct state *state, struct mm_board_map *map, uint64_t g
     if (module->functions)
         return true;
     mamuto_error_t err = { 0 };
-    const char *path = state->worker->board->module_paths[map->module];
-    if (mm_load_module(module, path, state->worker->own_functions, &err) == 0)
+    const struct mm_board *board = state->worker->board;
+    if (mm_load_marked(module, board->module_paths[map->module], state->worker->own_functions,
+                       board->module_marks[map->module], &err) == 0)
         return true;
     struct mm_failure failure = { .code = MAMUTO_EMODULE };
     snprintf(failure.text, sizeof failure.text, "%.*s", MM_RECORD_TEXT - 1, err.text);

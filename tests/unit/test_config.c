@@ -112,7 +112,7 @@ static void config_cores_are_read_in_both_forms(void **state)
         int cores;
     } cases[] = {
         { "{\"hosts\": {\"localhost\": 1}}", 1 },
-        { "{\"hosts\": {\"localhost\": 4096}}", 4096 },
+        { "{\"hosts\": {\"localhost\": 255}}", 255 },
         { "{\"hosts\": {\"localhost\": {\"cores\": 3}}}", 3 },
         { "{\"h\\u006Fsts\": {\"\\u006cocalhost\": {\"\\u0063ores\": 17}}}", 17 },
     };
@@ -158,17 +158,17 @@ static void config_host_value_wins_over_top_level_in_any_order(void **state)
 static void config_wrong_cores_name_line_key_and_range(void **state)
 {
     (void)state;
-    static const char *const wrong[] = { "0",    "-1",   "4097",     "9223372036854775807",
+    static const char *const wrong[] = { "0",    "-1",   "256",     "9223372036854775807",
                                          "4.0",  "1e3",  "\"four\"", "\"All\"",
                                          "true", "null", "[4]",      "{}" };
     char text[256], host[256];
     for (size_t i = 0; i < COUNT(wrong); i++) {
         snprintf(text, sizeof text, "{\n \"hosts\": {\n  \"localhost\": {\n   \"pin\": true,\n   \"cores\":\n %s}}}",
                  wrong[i]);
-        assert_refused(text, 5, "hosts.localhost.cores: must be a number of cores from 1 to 4096, or \"all\", not ");
+        assert_refused(text, 5, "hosts.localhost.cores: must be a number of cores from 1 to 255, or \"all\", not ");
         snprintf(host, sizeof host, "{\n \"hosts\": {\"localhost\": %s}}", wrong[i]);
         if (wrong[i][0] != '{')
-            assert_refused(host, 2, "hosts.localhost: must be a number of cores from 1 to 4096, \"all\", or an object");
+            assert_refused(host, 2, "hosts.localhost: must be a number of cores from 1 to 255, \"all\", or an object");
     }
     assert_refused("{\"hosts\": {\"localhost\": 5000}}", 1, "not 5000");
     assert_refused("{\"hosts\": {\"localhost\": \"four\"}}", 1, "not \"four\"");

@@ -169,6 +169,8 @@ void mm_mapper_on_function(void *owner, uint32_t number, const char *name, const
     if (number >= m->n_modules || !m->modules[number]->pending)
         return;
     struct mm_mapper_module *module = m->modules[number];
+    if (module->error.code) /* it cannot be loaded any more */
+        return;
     struct mm_function *f = mm_alloc(sizeof *f);
     if (!f || make_room(module)) {
         mm_free(f);

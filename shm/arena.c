@@ -183,6 +183,15 @@ static struct mm_extent *choose(struct mm_arena *arena, uint64_t bytes)
     return best;
 }
 
+static void merge_all(struct mm_arena *arena)
+{
+    for (size_t i = 0; i + 1 < arena->n_extents;) {
+        size_t before = arena->n_extents;
+        merge_with_next(arena, i);
+        i += arena->n_extents == before;
+    }
+}
+
 /* Memory is scarce: what is free gives its pages back now, also what the fork server has been asked to punch out. */
 static void give_pages_back(struct mm_arena *arena)
 {
@@ -257,6 +266,11 @@ void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamut
         return NULL;
     }
     struct mm_extent *e = choose(arena, size);
+    if (!e) { /* a warm and a cold neighbour may be long enough together */
+        give_pages_back(arena);
+        merge_all(arena);
+        e = choose(arena, size);
+    }
     if (!e) {
         mm_error_set(err, MAMUTO_ENOMEM,
                      "%llu bytes of shared memory were asked for, and no free stretch of the arena "
@@ -377,6 +391,14 @@ int mm_arena_free(struct mm_arena *arena, const void *p, struct mm_extent *punch
     arena->warm_free += e->bytes;
     merge(arena, (size_t)(e - arena->extents));
     return 0;
+}
+
+void mm_arena_punch(struct mm_arena *arena, const struct mm_extent *punch)
+{
+    if (fallocate(arena->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)punch->offset, (off_t)punch->bytes) !=
+        0)
+        errno = 0; /* its pages stay; it is used again all the same */
+    mm_arena_punched(arena, punch->offset);
 }
 
 void mm_arena_punched(struct mm_arena *arena, uint64_t offset)

@@ -43,6 +43,7 @@ bool mm_arena_is_punching(const struct mm_arena *arena);
 /* Gives it back. punch: what to give back to the kernel, since more is warm than the limit; bytes 0: nothing. The caller
  * has it punched out, then calls mm_arena_punched. -1: p is not the beginning of an extent in use. */
 int mm_arena_free(struct mm_arena *arena, const void *p, struct mm_extent *punch);
+void mm_arena_punch(struct mm_arena *arena, const struct mm_extent *punch); /* does it here */
 void mm_arena_punched(struct mm_arena *arena, uint64_t offset);
 bool mm_arena_holds(const struct mm_arena *arena, const void *p); /* is p an address of the arena, used or not? */
 /* Does [p, p + bytes) lie in one extent in use? *offset: where. */

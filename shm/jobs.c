@@ -176,6 +176,8 @@ static uint64_t next_gen(const struct mm_job *job, unsigned slot, struct mm_boar
         atomic_store_explicit(&map->done[i], 0, memory_order_relaxed);
     for (uint32_t i = 0; i < MM_MAX_RECORDS; i++)
         atomic_store_explicit(&map->records[i].ready, 0, memory_order_relaxed);
+    for (uint32_t i = 0; i < MM_MAX_LANES; i++)
+        atomic_store_explicit(&map->ended[i].ready, 0, memory_order_relaxed);
     return gen + (UINT64_C(1) << 6);
 }
 
@@ -393,11 +395,10 @@ void mm_jobs_on_death(struct mm_jobs *jobs, const struct mm_death *death)
         if (jobs->fork_failures > FORK_TRIES)
             stop_all(jobs, MAMUTO_EHOST);
         put_off(jobs, death);
-    } else if (sweep_all(jobs, death)) {
+    } else if (sweep_all(jobs, death) && mm_pool_respawn(jobs->pool, death->lane))
         jobs->dead[death->lane] = false;
-        mm_pool_respawn(jobs->pool, death->lane);
-    } else
-        put_off(jobs, death);
+    else
+        put_off(jobs, death); /* a second sweep of what is swept finds nothing */
 }
 
 void mm_jobs_sweep_later(struct mm_jobs *jobs)

@@ -25,7 +25,7 @@ struct mm_cost {
 };
 
 struct mm_record_list {
-    const struct mm_record *at[MM_MAX_RECORDS];
+    const struct mm_record *at[MM_MAX_RECORDS + MM_MAX_LANES];
     uint32_t n;
 };
 

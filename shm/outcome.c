@@ -12,16 +12,22 @@ static int by_item(const void *a, const void *b)
     return x->item < y->item ? -1 : x->item > y->item;
 }
 
+static void take(struct mm_record_list *list, const struct mm_board_map *map, uint64_t gen,
+                 const struct mm_record *record)
+{
+    bool ready = atomic_load_explicit(&record->ready, memory_order_acquire) == mm_map_tag(gen);
+    if (ready && (record->item == MAMUTO_NO_ITEM || record->item - map->first < map->n))
+        list->at[list->n++] = record;
+}
+
 static void collect(struct mm_board_map *map, uint64_t gen, struct mm_record_list *list)
 {
     uint32_t n = atomic_load(&map->n_records);
     list->n = 0;
-    for (uint32_t i = 0; i < n && i < MM_MAX_RECORDS; i++) {
-        const struct mm_record *record = &map->records[i];
-        bool ready = atomic_load_explicit(&record->ready, memory_order_acquire) == mm_map_tag(gen);
-        if (ready && (record->item == MAMUTO_NO_ITEM || record->item - map->first < map->n))
-            list->at[list->n++] = record;
-    }
+    for (uint32_t i = 0; i < n && i < MM_MAX_RECORDS; i++)
+        take(list, map, gen, &map->records[i]);
+    for (uint32_t i = 0; i < map->n_lanes; i++)
+        take(list, map, gen, &map->ended[i]);
     qsort(list->at, list->n, sizeof *list->at, by_item);
 }
 
@@ -75,7 +81,7 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
 {
     struct mm_board_map *map = &jobs->pool->board->maps[mm_map_slot(job->gen)];
     *failed = 0;
-    if (!job->status && !atomic_load(&map->n_records) && !job->saw_death)
+    if (!job->status && !job->stopping && !atomic_load(&map->n_records) && !job->saw_death)
         return 0;
     struct mm_record_list *list = &jobs->records;
     mamuto_error_t first = { 0 };
@@ -98,6 +104,8 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
     }
     if (job->status)
         return stopped_because(job, err);
+    if (!first.code && !whole) /* whoever stopped it died before it could say why */
+        return mm_error_set(err, MAMUTO_EHOST, "a worker stopped the map and died before it could say why");
     if (!first.code)
         return *failed ? mm_error_set(err, MAMUTO_EITEM, "%llu items failed", (unsigned long long)*failed) : 0;
     return map->fail_fast || first.item == MAMUTO_NO_ITEM ? mm_error_copy(err, &first)

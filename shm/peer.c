@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 static const uint64_t PIECE_BYTES = 1 << 19;
 
@@ -25,17 +26,35 @@ uint64_t mm_peer_piece(const struct mm_board_map *map)
     return bytes && bytes < PIECE_BYTES ? PIECE_BYTES / bytes : 1;
 }
 
+/* Drops the first `bytes` of n parts; returns how many parts are left. */
+static unsigned long advance(struct iovec **parts, unsigned long n, size_t bytes)
+{
+    while (n && bytes >= (*parts)->iov_len) {
+        bytes -= (*parts)->iov_len;
+        ++*parts;
+        n--;
+    }
+    if (n) {
+        (*parts)->iov_base = (char *)(*parts)->iov_base + bytes;
+        (*parts)->iov_len -= bytes;
+    }
+    return n;
+}
+
+/* The kernel moves at most 2 GiB a call, and less where an array ends: the next call tells which it was. */
 static enum mm_peer_result transfer(bool read, int pid, struct iovec *local, struct iovec *remote, unsigned long n)
 {
-    size_t want = 0;
-    for (unsigned long i = 0; i < n; i++)
-        want += local[i].iov_len;
-    ssize_t got = read ? process_vm_readv(pid, local, n, remote, n, 0) : process_vm_writev(pid, local, n, remote, n, 0);
-    if (got == (ssize_t)want)
-        return MM_PEER_OK;
-    if (got < 0 && errno != EFAULT)
-        return errno == ENOMEM ? MM_PEER_NO_MEMORY : MM_PEER_GONE;
-    return read ? MM_PEER_UNREADABLE : MM_PEER_UNWRITABLE;
+    while (n) {
+        ssize_t got =
+            read ? process_vm_readv(pid, local, n, remote, n, 0) : process_vm_writev(pid, local, n, remote, n, 0);
+        if (got == 0 || (got < 0 && errno == EFAULT))
+            return read ? MM_PEER_UNREADABLE : MM_PEER_UNWRITABLE;
+        if (got < 0)
+            return errno == ENOMEM ? MM_PEER_NO_MEMORY : MM_PEER_GONE;
+        advance(&remote, n, (size_t)got);
+        n = advance(&local, n, (size_t)got);
+    }
+    return MM_PEER_OK;
 }
 
 /* address of the master's bytes: an integer that crossed the board, never a pointer of this process */
@@ -51,7 +70,7 @@ static struct iovec at(uint64_t address, size_t bytes)
 static enum mm_peer_result fetch(struct mm_peer *peer, const struct mm_board_map *map, uint64_t begin, uint64_t end,
                                  bool scattered, int *bad)
 {
-    struct iovec local[MAMUTO_MAX_ARGS], remote[MAMUTO_MAX_ARGS];
+    struct iovec local[MAMUTO_MAX_ARGS] = { 0 }, remote[MAMUTO_MAX_ARGS] = { 0 };
     int argument[MAMUTO_MAX_ARGS];
     unsigned long n = 0;
     for (unsigned k = 0; k < map->n_in; k++) {
@@ -67,7 +86,10 @@ static enum mm_peer_result fetch(struct mm_peer *peer, const struct mm_board_map
         remote[n] = at(arg->offset + begin * (uint64_t)arg->stride, bytes);
         argument[n++] = (int)k;
     }
-    enum mm_peer_result result = n ? transfer(true, peer->pid, local, remote, n) : MM_PEER_OK;
+    struct iovec locals[MAMUTO_MAX_ARGS], remotes[MAMUTO_MAX_ARGS]; /* transfer uses them up */
+    memcpy(locals, local, sizeof locals);
+    memcpy(remotes, remote, sizeof remotes);
+    enum mm_peer_result result = transfer(true, peer->pid, locals, remotes, n);
     for (unsigned long i = 0; result == MM_PEER_UNREADABLE && i < n; i++) {
         *bad = argument[i];
         if (transfer(true, peer->pid, &local[i], &remote[i], 1) != MM_PEER_OK)
@@ -95,6 +117,18 @@ enum mm_peer_result mm_peer_store(struct mm_peer *peer, const struct mm_board_ma
     struct iovec local = { peer->out.data, bytes };
     struct iovec remote = at(map->out.offset + begin * map->out.size, bytes);
     return transfer(false, peer->pid, &local, &remote, 1);
+}
+
+enum mm_peer_result mm_peer_zero(char *to, uint64_t bytes)
+{
+    static char zeros[4096];
+    for (uint64_t done = 0, step; done < bytes; done += step) {
+        step = bytes - done < sizeof zeros ? bytes - done : sizeof zeros;
+        struct iovec local = { zeros, step }, remote = { to + done, step };
+        if (transfer(false, getpid(), &local, &remote, 1) == MM_PEER_UNWRITABLE)
+            return MM_PEER_UNWRITABLE;
+    }
+    return MM_PEER_OK;
 }
 
 bool mm_peer_allowed(int pid, uint64_t address, uint64_t expected)

@@ -21,6 +21,8 @@ enum mm_peer_result mm_peer_fetch(struct mm_peer *peer, const struct mm_board_ma
                                   int *bad);
 /* Stores the results of items [begin, end) from the out buffer. */
 enum mm_peer_result mm_peer_store(struct mm_peer *peer, const struct mm_board_map *map, uint64_t begin, uint64_t end);
+/* Zeroes bytes of this process' own memory that may not be there. */
+enum mm_peer_result mm_peer_zero(char *at, uint64_t bytes);
 /* May this process read and write the memory of pid? Reads the word at address there, compares, and writes it back. */
 bool mm_peer_allowed(int pid, uint64_t address, uint64_t expected);
 void mm_peer_fini(struct mm_peer *peer);

@@ -306,12 +306,12 @@ void mm_pool_reset_lane(struct mm_pool *pool, uint32_t index)
     atomic_store(&lane->in, 0);
 }
 
-void mm_pool_respawn(struct mm_pool *pool, uint32_t lane)
+bool mm_pool_respawn(struct mm_pool *pool, uint32_t lane)
 {
     mm_pool_reset_lane(pool, lane);
-    if (pool->control >= 0)
-        mm_pool_tell(pool, MM_MSG_RESPAWN, lane, 0, 0);
+    bool asked = pool->control >= 0 && mm_pool_tell(pool, MM_MSG_RESPAWN, lane, 0, 0) == 0;
     mm_wake_all(pool->board);
+    return asked;
 }
 
 /* --- modules, arrays, files ------------------------------------------------------------------------------------ */
@@ -429,7 +429,7 @@ int mm_pool_free(struct mm_pool *pool, const void *p)
         return detach(pool, p);
     if (punch.bytes &&
         (pool->control < 0 || mm_pool_tell(pool, MM_MSG_PUNCH, 0, (int64_t)punch.offset, (int64_t)punch.bytes) != 0))
-        mm_arena_punched(&pool->arena, punch.offset); /* no one to punch it: taken as cold, its pages are still there */
+        mm_arena_punch(&pool->arena, &punch); /* there is nobody to do it */
     return 0;
 }
 

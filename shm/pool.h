@@ -80,8 +80,8 @@ int mm_pool_free(struct mm_pool *pool, const void *p);
 uint64_t mm_pool_size(const struct mm_pool *pool, const void *p);
 /* A dead lane whose maps are swept: as if it had never held anything. */
 void mm_pool_reset_lane(struct mm_pool *pool, uint32_t lane);
-/* It is reset, and forked anew. */
-void mm_pool_respawn(struct mm_pool *pool, uint32_t lane);
+/* It is reset, and the fork server asked to fork it anew. false: it cannot be asked now. */
+bool mm_pool_respawn(struct mm_pool *pool, uint32_t lane);
 /* Where an array of `bytes` lies: arena, attached file, or private; NONE: it begins in an array or file of this pool, but
  * ends beyond it, or was freed. */
 enum mm_where mm_pool_locate(const struct mm_pool *pool, const void *p, uint64_t bytes, uint32_t *region,

@@ -244,10 +244,10 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
                    const struct mm_failure *failure)
 {
     uint32_t i = atomic_fetch_add(&map->n_records, 1);
-    MM_POINT("record-begun");
-    if (i >= MM_MAX_RECORDS)
+    MM_POINT("record-counted");
+    if (item != MAMUTO_NO_ITEM && i >= MM_MAX_RECORDS)
         return;
-    struct mm_record *record = &map->records[i];
+    struct mm_record *record = item == MAMUTO_NO_ITEM ? &map->ended[worker] : &map->records[i];
     record->code = failure->code;
     record->item_code = failure->item_code;
     record->signal = signal;

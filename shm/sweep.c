@@ -129,7 +129,15 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     struct mm_failure failure = { 0 };
     int signal;
     describe(death, &failure, &signal);
-    memset(result + item * map->out.size, 0, map->out.size);
+    char *at = result + item * map->out.size;
+    if (map->out.where != MM_WHERE_PRIVATE)
+        memset(at, 0, map->out.size);
+    else if (mm_peer_zero(at, map->out.size) != MM_PEER_OK) { /* that is what it died of */
+        struct mm_failure bad = { .code = MAMUTO_EARGS };
+        snprintf(bad.text, sizeof bad.text, "the result is not writable: its array ends before its last item");
+        mm_record_add(map, gen, MAMUTO_NO_ITEM, (int)death->lane, 0, &bad);
+        atomic_fetch_or(&map->stop, MM_STOP);
+    }
     if (!recorded(map, gen, map->first + item))
         mm_record_add(map, gen, map->first + item, (int)death->lane, signal, &failure);
     rest->attempts = 0;

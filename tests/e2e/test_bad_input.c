@@ -71,13 +71,13 @@ static void function_mistyped_gets_the_nearest_name(void **state)
     (void)state;
     mamuto_call_t call = good_call();
     call.function = "basic.ad";
-    refused(call, MAMUTO_EFUNCTION, "there is no function basic.ad; did you mean basic.add?");
+    refused(call, MAMUTO_EFUNCTION, "there is no function \"basic.ad\"; did you mean basic.add?");
     call.function = "add_chunks";
     refused(call, MAMUTO_EFUNCTION, "did you mean add_chunk?");
     call.function = "basci.like3";
     refused(call, MAMUTO_EFUNCTION, "did you mean basic.like3?");
     call.function = "something_else_altogether";
-    refused(call, MAMUTO_EFUNCTION, "there is no function something_else_altogether");
+    refused(call, MAMUTO_EFUNCTION, "there is no function \"something_else_altogether\"");
     call.function = "";
     refused(call, MAMUTO_EFUNCTION, "there is no function");
     call.function = NULL;
@@ -367,15 +367,15 @@ static void attach_refuses_what_is_not_in_the_file(void **state)
     assert_int_equal(pipe(ends), 0);
     attach_refused(fd, 0, 3 * 4096 + 1, MAMUTO_EINVAL, "are not all in the file, which has 12288");
     attach_refused(fd, 4 * 4096, 1, MAMUTO_EINVAL, "are not all in the file");
-    attach_refused(fd, 100, 1, MAMUTO_EINVAL, "not a multiple of the page size");
-    attach_refused(fd, -4096, 1, MAMUTO_EINVAL, "not a multiple of the page size");
-    attach_refused(fd, 0, 0, MAMUTO_EINVAL, NULL);
+    attach_refused(fd, 100, 1, MAMUTO_EINVAL, "not 0 or a positive multiple of the page size");
+    attach_refused(fd, -4096, 1, MAMUTO_EINVAL, "not 0 or a positive multiple of the page size");
+    attach_refused(fd, 0, 0, MAMUTO_EINVAL, "there is nothing to attach");
     attach_refused(fd, 4096, SIZE_MAX - 100, MAMUTO_EINVAL, NULL);
     attach_refused(ends[0], 0, 1, MAMUTO_EINVAL, "not a regular file");
     close(fd), close(ends[0]), close(ends[1]);
     attach_refused(fd, 0, 1, MAMUTO_ESYSTEM, NULL);
     fd = open(e2e_path("pages"), O_WRONLY | O_CLOEXEC);
-    attach_refused(fd, 0, 1, MAMUTO_ESYSTEM, "cannot map");
+    attach_refused(fd, 0, 1, MAMUTO_EINVAL, "open it for reading");
     close(fd);
 }
 

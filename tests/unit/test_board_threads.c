@@ -318,7 +318,7 @@ static int set_up(void **state)
     world.random = world.seed;
     make_board();
     mm_jobs_init(&world.jobs, &world.pool, NULL);
-    assert_int_equal(mm_jobs_add_module(&world.jobs, 0, 1, "", NULL), 0);
+    assert_int_equal(mm_jobs_add_module(&world.jobs, 0, 1, "", 0, NULL), 0);
     world.jobs.caller.modules = world.modules;
     for (int t = 0; t < IN_FLIGHT; t++)
         for (uint64_t i = 0; i < MAX_ITEMS; i++)

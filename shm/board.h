@@ -115,6 +115,10 @@ struct mm_board_map {
     _Alignas(4096) _Atomic uint64_t done[MM_MAX_GRAINS]; /* low gen << 32 | failed items of the grain */
 };
 
+/* In attempts, beside the count: a worker died of this range before. The first death that comes from outside is held
+ * against no item; the second one, while it runs singly, against the item that ran. */
+#define MM_SPARED (UINT32_C(1) << 31)
+
 enum mm_verdict { MM_VERDICT_NONE, MM_VERDICT_TIMEOUT, MM_VERDICT_CANCELED };
 
 /* A worker, or the caller. First line: read by wakers and by the master at each call. Second: its own. */
@@ -132,6 +136,7 @@ struct mm_lane {
     _Atomic uint32_t failed[2];                /* failed items of the cursor's grain before it; index cursor & 1 */
     _Atomic uint32_t attempts;                 /* of the cursor's item */
     _Atomic uint32_t verdict;                  /* enum mm_verdict: why the fork server killed it */
+    _Atomic uint64_t verdict_at;               /* the cursor that it saw then */
 };
 
 struct mm_attached {

@@ -16,7 +16,7 @@ enum mm_message_type {
     MM_MSG_ATTACH,    /* fd; id: region; a: offset; b: bytes */
     MM_MSG_DETACH,    /* id: region */
     MM_MSG_RESPAWN,   /* id: lane */
-    MM_MSG_KILL,      /* id: lane; a: pid; b: enum mm_verdict */
+    MM_MSG_KILL,      /* id: lane; a: pid; b: gen of the map that it must leave */
     MM_MSG_PUNCH,     /* a: offset; b: bytes */
     MM_MSG_WATCH,     /* a map with an item timeout has begun */
     /* fork server to master */
@@ -34,7 +34,7 @@ struct mm_message {
     uint32_t type, id;
     int64_t a, b;
     uint32_t text_bytes;
-    uint32_t unused;
+    uint32_t serial; /* ATTACH, DETACH, START: of the attached files, then */
     char text[MM_MESSAGE_TEXT];
 };
 

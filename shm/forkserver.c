@@ -40,6 +40,7 @@ struct server {
     struct mm_board *board;
     struct mm_view view;
     uint32_t n_workers;
+    uint32_t serial; /* of the attached files that the view has */
     bool pin, core_dumps;
     pid_t pids[MM_MAX_LANES];
     struct mm_watched watched[MM_MAX_LANES];
@@ -147,7 +148,8 @@ static void fork_worker(uint32_t index)
             (uint32_t)mm_cpus_allowed()) /* a crowd of woken workers must not push the caller aside */
             sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 });
         prctl(PR_SET_NAME, "mamuto-worker");
-        mm_worker_run(&(struct mm_worker){ server.board, index, &server.view, server.own, server.event });
+        mm_worker_run(
+            &(struct mm_worker){ server.board, index, server.serial, &server.view, server.own, server.event });
     }
     if (pid < 0) {
         tell(MM_MSG_DIED, index, -errno, 0);
@@ -202,6 +204,7 @@ static void worker_ended(uint32_t index, int status)
     atomic_store(&lane->pid, 0);
     if (WIFEXITED(status) && WEXITSTATUS(status) == MM_EXIT_RENEW && atomic_load(&lane->claim) == 0) {
         atomic_store(&lane->spinning, 0); /* it held nothing, so there is nothing to sweep */
+        atomic_store(&lane->verdict, MM_VERDICT_NONE);
         atomic_store(&lane->in, 0);
         fork_worker(index);
     } else
@@ -248,7 +251,7 @@ static void attach(uint32_t region, int fd, int64_t offset, int64_t bytes)
     if (region < MM_MAX_ATTACHED && fd >= 0 && server.board) {
         server.view.attached[region].base = map_fd(fd, (uint64_t)bytes, offset, PROT_READ);
         server.view.attached[region].bytes = (uint64_t)bytes;
-        server.view.attached[region].serial = atomic_load(&server.board->attached[region].serial);
+        server.view.attached[region].serial = server.message.serial;
     }
     if (fd >= 0)
         close(fd);
@@ -256,6 +259,7 @@ static void attach(uint32_t region, int fd, int64_t offset, int64_t bytes)
 
 static void detach(uint32_t region)
 {
+    server.view.attached[region].serial = 0;
     union {
         const char *read;
         void *write;
@@ -286,12 +290,16 @@ static void start(uint32_t n_workers, bool pin, bool core_dumps)
         fork_worker(i);
 }
 
+/* Only if it is in that map still: it may have left meanwhile, and what it does now is not to suffer for it. */
 static void kill_lane(const struct mm_message *message)
 {
     uint32_t i = message->id;
     if (i >= server.n_workers || server.pids[i] <= 0 || server.pids[i] != message->a)
         return;
-    atomic_store(&server.board->lanes[i].verdict, (uint32_t)message->b);
+    struct mm_lane *lane = &server.board->lanes[i];
+    if (atomic_load(&lane->in) != (uint64_t)message->b)
+        return;
+    atomic_store(&lane->verdict, MM_VERDICT_CANCELED);
     kill(server.pids[i], SIGKILL);
 }
 
@@ -313,6 +321,7 @@ static void handle(int fd)
         server.life = fd;
         break;
     case MM_MSG_START:
+        server.serial = message->serial;
         start(message->id, message->a != 0, message->b != 0);
         break;
     case MM_MSG_LOAD:
@@ -320,10 +329,12 @@ static void handle(int fd)
         break;
     case MM_MSG_ATTACH:
         attach(message->id, fd, message->a, message->b);
+        server.serial = message->serial;
         break;
     case MM_MSG_DETACH:
         if (message->id < MM_MAX_ATTACHED)
             detach(message->id);
+        server.serial = message->serial;
         break;
     case MM_MSG_RESPAWN:
         if (message->id < server.n_workers && server.pids[message->id] == 0)

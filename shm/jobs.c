@@ -235,6 +235,8 @@ static void wake_workers(struct mm_jobs *jobs, const struct mm_run *run, double 
     mm_wake_lanes(board, board->n_workers, want, map->n_lanes, cpu);
 }
 
+static char *shape_of(struct mm_board_map *map) { return (char *)map + offsetof(struct mm_board_map, first); }
+
 int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err)
 {
     unsigned slot;
@@ -249,6 +251,7 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
         return code;
     *job = (struct mm_job){ .run = run, .gen = next_gen(job, slot, map) };
     fill(jobs, job->gen, map, run, item_ticks);
+    memcpy(job->shape, shape_of(map), sizeof job->shape);
     run->job = job;
     jobs->used |= UINT64_C(1) << slot;
     if (!run->wait)
@@ -263,9 +266,15 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
 
 /* --- ending ---------------------------------------------------------------------------------------------------- */
 
-static struct mm_board_map *map_of(struct mm_jobs *jobs, const struct mm_job *job)
+struct mm_board_map *mm_job_map(struct mm_jobs *jobs, const struct mm_job *job)
 {
-    return &jobs->pool->board->maps[mm_map_slot(job->gen)];
+    struct mm_board *board = jobs->pool->board;
+    struct mm_board_map *map = &board->maps[mm_map_slot(job->gen)];
+    if (memcmp(shape_of(map), job->shape, sizeof job->shape) != 0)
+        memcpy(shape_of(map), job->shape, sizeof job->shape);
+    if (board->n_workers != (uint32_t)jobs->pool->config.workers)
+        board->n_workers = (uint32_t)jobs->pool->config.workers;
+    return map;
 }
 
 void mm_jobs_stop(struct mm_jobs *jobs, struct mm_job *job, int status)
@@ -275,7 +284,7 @@ void mm_jobs_stop(struct mm_jobs *jobs, struct mm_job *job, int status)
     job->stopping = true;
     job->status = status;
     job->stop_ns = mm_now_ns();
-    atomic_fetch_or(&map_of(jobs, job)->stop, MM_STOP);
+    atomic_fetch_or(&mm_job_map(jobs, job)->stop, MM_STOP);
 }
 
 static void kill_holders(struct mm_jobs *jobs, uint64_t gen)
@@ -284,13 +293,13 @@ static void kill_holders(struct mm_jobs *jobs, uint64_t gen)
     for (uint32_t i = 0; i < board->n_workers; i++) {
         struct mm_lane *lane = &board->lanes[i];
         if (atomic_load(&lane->in) == gen && atomic_load(&lane->pid) > 0)
-            mm_pool_tell(jobs->pool, MM_MSG_KILL, i, atomic_load(&lane->pid), MM_VERDICT_CANCELED);
+            mm_pool_tell(jobs->pool, MM_MSG_KILL, i, atomic_load(&lane->pid), (int64_t)gen);
     }
 }
 
 enum mm_job_state mm_jobs_check(struct mm_jobs *jobs, struct mm_job *job)
 {
-    struct mm_board_map *map = map_of(jobs, job);
+    struct mm_board_map *map = mm_job_map(jobs, job);
     uint64_t failed;
     if (!job->stopping) {
         bool look = job->saw_death || atomic_load(&map->n_done) >= map->n_grains;
@@ -324,7 +333,7 @@ static void learn_cost(struct mm_jobs *jobs, struct mm_job *job, struct mm_board
 
 void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
 {
-    struct mm_board_map *map = map_of(jobs, job);
+    struct mm_board_map *map = mm_job_map(jobs, job);
     unsigned slot = mm_map_slot(job->gen);
     learn_cost(jobs, job, map);
     atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
@@ -342,7 +351,7 @@ void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
 
 static void count_death(struct mm_jobs *jobs, struct mm_job *job, bool settled)
 {
-    struct mm_board_map *map = map_of(jobs, job);
+    struct mm_board_map *map = mm_job_map(jobs, job);
     uint64_t progress = (uint64_t)atomic_load(&map->n_done) << 32 | atomic_load(&map->n_records);
     job->deaths = settled || progress != job->progress ? 1 : job->deaths + 1;
     job->progress = progress;
@@ -357,7 +366,7 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
     bool whole = true;
     for (uint64_t used = jobs->used; used; used &= used - 1) {
         struct mm_job *job = &jobs->slots[__builtin_ctzll(used)];
-        struct mm_board_map *map = map_of(jobs, job);
+        struct mm_board_map *map = mm_job_map(jobs, job);
         if (job->stopping)
             continue;
         bool seen = job->saw_death;

@@ -6,6 +6,9 @@
 #include "shm/pool.h"
 #include "shm/run.h"
 
+/* From map.first to the end of map.out. */
+enum { MM_SHAPE_BYTES = offsetof(struct mm_board_map, in) - offsetof(struct mm_board_map, first) };
+
 /* One slot of the board. */
 struct mm_job {
     struct mm_run *run; /* NULL: free */
@@ -14,7 +17,8 @@ struct mm_job {
     bool stopping; /* no lane claims any more; ends when none is in it */
     int status;    /* why it stops, 0: the records say */
     uint64_t stop_ns;
-    uint32_t deaths; /* since an item was settled */
+    char shape[MM_SHAPE_BYTES]; /* the slot's constants, for it lies where a worker's stray write may hit it */
+    uint32_t deaths;            /* since an item was settled */
     uint64_t progress;
 };
 
@@ -48,6 +52,9 @@ struct mm_jobs {
     struct mm_view view;
     struct mm_loaded loaded[MM_MAX_MODULES];
 };
+
+/* The slot of a job, its constants put right if a worker has damaged them. */
+struct mm_board_map *mm_job_map(struct mm_jobs *jobs, const struct mm_job *job);
 
 enum mm_job_state { MM_JOB_RUNS, MM_JOB_ENDED };
 

@@ -79,7 +79,7 @@ static int skipped(const struct mm_job *job, uint64_t failed, const mamuto_error
 int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, mamuto_error_t *err,
                    void (*each)(void *context, const mamuto_error_t *err), void *context)
 {
-    struct mm_board_map *map = &jobs->pool->board->maps[mm_map_slot(job->gen)];
+    struct mm_board_map *map = mm_job_map(jobs, job);
     *failed = 0;
     if (!job->status && !job->stopping && !atomic_load(&map->n_records) && !job->saw_death)
         return 0;

@@ -53,14 +53,14 @@ static bool spin(struct mm_board *board, uint32_t self, bool (*serve)(void *cont
     return false;
 }
 
-void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*serve)(void *context), void *context)
+void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, uint32_t serial, bool (*serve)(void *context),
+                  void *context)
 {
     struct mm_lane *lane = &board->lanes[self];
     bool tell = false;
     if (begin_spin(board, self) && spin(board, self, serve, context))
         return;
     mm_lane_busy(lane);
-    uint32_t serial = atomic_load(&board->attach_serial);
     atomic_store(&lane->parked, 1);
     MM_POINT("parked");
     atomic_thread_fence(memory_order_seq_cst);

@@ -7,8 +7,9 @@
 enum { MM_LINGER_US = 30 }; /* how long a worker looks for work without sleeping */
 
 /* Lane self has found nothing to do: where that pays, spins for a while, trying to serve (true: it did something), then
- * sleeps until it is woken. */
-void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, bool (*serve)(void *context), void *context);
+ * sleeps until it is woken. serial: of the attached files that it has; it does not sleep if there are others. */
+void mm_lane_idle(struct mm_board *board, uint32_t self, int eventfd, uint32_t serial, bool (*serve)(void *context),
+                  void *context);
 
 /* Lane self does not count as one that spins any more: it sleeps, or has taken something long. */
 void mm_lane_busy(struct mm_lane *lane);

@@ -107,9 +107,12 @@ static int send_set_up(struct mm_pool *pool, int life_write)
     if (!code)
         code = hand_over(pool, MM_MSG_LIFE, 0, 0, 0, life_write);
     for (uint32_t i = 0; !code && i < MM_MAX_ATTACHED; i++)
-        if (pool->attached[i].base)
+        if (pool->attached[i].base) {
+            pool->message.serial = atomic_load(&pool->board->attached[i].serial);
             code = hand_over(pool, MM_MSG_ATTACH, i, pool->attached[i].offset, (int64_t)pool->attached[i].bytes,
                              pool->attached[i].fd);
+        }
+    pool->message.serial = atomic_load(&pool->board->attach_serial);
     if (!code)
         code = hand_over(pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin, pool->config.core_dumps,
                          -1);
@@ -135,6 +138,7 @@ int mm_pool_start(struct mm_pool *pool, mamuto_error_t *err)
         close(pipe_ends[0]);
     close(pipe_ends[1]);
     pool->n_up = 0;
+    memset(pool->lane_up, 0, sizeof pool->lane_up);
     return code;
 }
 
@@ -145,8 +149,12 @@ static void on_hello(struct mm_pool *pool)
     mamuto_error_t err = { 0 };
     size_t at = 0;
     const char *id = mm_message_next(&pool->message, &at);
-    if (pool->up || (id && strcmp(id, MM_BUILD_ID) == 0))
+    if (id && strcmp(id, MM_BUILD_ID) == 0)
         return;
+    if (pool->up) { /* started anew, from a file that was replaced: it must not touch this board */
+        mm_pool_stop(pool, true);
+        return;
+    }
     mm_error_set(&err, MAMUTO_EVERSION,
                  "the helper program is of build %s, this library of build %s: install both from "
                  "the same build, or name the right one in $MAMUTO_AGENT",
@@ -157,6 +165,9 @@ static void on_hello(struct mm_pool *pool)
 
 static void on_worker_up(struct mm_pool *pool)
 {
+    if (pool->message.id >= (uint32_t)pool->config.workers || pool->lane_up[pool->message.id])
+        return; /* one that was forked anew by itself */
+    pool->lane_up[pool->message.id] = true;
     pool->n_up++;
     if (pool->up || pool->n_up < (uint32_t)pool->config.workers)
         return;
@@ -170,8 +181,9 @@ static void on_died(struct mm_pool *pool)
     if (lane >= (uint32_t)pool->config.workers)
         return;
     int status = (int)pool->message.a;
-    struct mm_death death = { lane, status, (enum mm_verdict)atomic_load(&pool->board->lanes[lane].verdict),
-                              status < 0 ? -status : 0 };
+    const struct mm_lane *dead = &pool->board->lanes[lane];
+    struct mm_death death = { lane, status, (enum mm_verdict)atomic_load(&dead->verdict),
+                              atomic_load(&dead->verdict_at), status < 0 ? -status : 0 };
     if (status < 0 && !pool->up) {
         mamuto_error_t err = { 0 };
         mm_error_system(&err, -status, "cannot start worker %u of %d", lane, pool->config.workers);
@@ -179,7 +191,8 @@ static void on_died(struct mm_pool *pool)
         pool->events->on_up(pool->owner, err.code, &err);
         return;
     }
-    pool->n_up -= status >= 0 && pool->n_up > 0;
+    pool->n_up -= pool->lane_up[lane];
+    pool->lane_up[lane] = false;
     pool->events->on_death(pool->owner, &death);
 }
 
@@ -241,6 +254,8 @@ bool mm_pool_on_life(struct mm_pool *pool)
 
 bool mm_pool_server_is_gone(struct mm_pool *pool)
 {
+    if (pool->server <= 0)
+        return true;
     pid_t pid = waitpid(pool->server, NULL, WNOHANG);
     if (pid == 0 || (pid < 0 && errno == EINTR))
         return false;
@@ -380,7 +395,8 @@ int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, c
     if (copy < 0)
         return mm_error_system(err, errno, "mamuto_attach: cannot duplicate fd %d", fd);
     void *base = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, offset);
-    atomic_fetch_add(&pool->board->attached[i].serial, 1);
+    pool->message.serial = atomic_load(&pool->board->attach_serial) + 1;
+    atomic_store(&pool->board->attached[i].serial, pool->message.serial);
     code = base == MAP_FAILED ? errno : -hand_over(pool, MM_MSG_ATTACH, i, offset, (int64_t)bytes, copy);
     if (code) {
         if (base != MAP_FAILED)
@@ -405,6 +421,7 @@ static int detach(struct mm_pool *pool, const void *p)
         munmap(file->base, file->bytes);
         close(file->fd);
         *file = (struct mm_attachment){ 0 };
+        pool->message.serial = atomic_load(&pool->board->attach_serial) + 1;
         if (pool->control >= 0)
             mm_pool_tell(pool, MM_MSG_DETACH, i, 0, 0);
         atomic_fetch_add(&pool->board->attach_serial, 1); /* workers are forked anew, without it */

@@ -43,6 +43,7 @@ struct mm_pool {
     const struct mm_pool_events *events;
     void *owner;
     bool up;
+    bool lane_up[MM_MAX_LANES];
     uint32_t n_up; /* workers that were started and are not known to be dead */
     uint64_t start_ticks, start_ns;
     uint64_t probe;            /* what the fork server reads by process_vm_readv, to see whether workers may */

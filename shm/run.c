@@ -281,12 +281,13 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
 static enum outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint64_t item, uint32_t attempts)
 {
     enum outcome outcome;
+    uint32_t spared = attempts & MM_SPARED, failures = attempts ^ spared;
     do {
-        atomic_store_explicit(&lane->attempts, attempts, memory_order_relaxed);
+        atomic_store_explicit(&lane->attempts, failures | spared, memory_order_relaxed);
         MM_POINT("attempt");
         outcome = run_items(runner, item, item + 1);
         MM_POINT("item-ran");
-    } while (outcome == FAILED && attempts++ < runner->map->retries);
+    } while (outcome == FAILED && failures++ < runner->map->retries);
     if (outcome == FAILED)
         settle_failed(runner, item);
     return outcome;
@@ -299,10 +300,10 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
     struct mm_board_map *map = runner->map;
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     uint64_t item = taken->first_item;
-    uint32_t failed = taken->failed, attempts = taken->attempts;
+    uint32_t failed = taken->failed, attempts = taken->attempts, spared = attempts & MM_SPARED;
     bool complete = false;
     for (uint32_t grain = taken->begin; grain < taken->end; grain++) {
-        for (uint64_t end = mm_grain_item(map, grain + 1); item < end; item++, attempts = 0) {
+        for (uint64_t end = mm_grain_item(map, grain + 1); item < end; item++, attempts = spared) {
             enum outcome outcome = run_one(runner, lane, item, attempts);
             if (outcome == STOPPED)
                 return complete;
@@ -311,7 +312,7 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
                 complete = mm_grain_commit(map, runner->gen, grain, failed);
                 failed = 0;
             }
-            atomic_store_explicit(&lane->attempts, 0, memory_order_relaxed);
+            atomic_store_explicit(&lane->attempts, spared, memory_order_relaxed);
             MM_POINT("attempts-cleared");
             atomic_store_explicit(&lane->failed[(item + 1) & 1], failed, memory_order_relaxed);
             MM_POINT("failed-moved");

@@ -117,12 +117,27 @@ static void describe(const struct mm_death *death, struct mm_failure *failure, i
         snprintf(failure->text, sizeof failure->text, "it called exit(%d)", WEXITSTATUS(death->status));
 }
 
-/* The item that the cursor names has failed: for good, or one of its retries is used up. */
+/* Killed by us, but for something else: for a map that it has left since, for the item before. */
+static bool is_a_mistake(const struct mm_death *death, uint64_t item)
+{
+    return death->verdict == MM_VERDICT_CANCELED || (death->verdict == MM_VERDICT_TIMEOUT && death->verdict_at != item);
+}
+
+static bool is_from_outside(const struct mm_death *death)
+{
+    return WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGKILL && death->verdict == MM_VERDICT_NONE;
+}
+
+/* The item that the cursor names has failed: for good, or one of its retries is used up; or it is spared this once. */
 static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
                   char *result)
 {
     uint64_t item = rest->first_item;
-    if (rest->attempts < map->retries) {
+    bool first_death = !(rest->attempts & MM_SPARED);
+    rest->attempts |= MM_SPARED;
+    if (is_a_mistake(death, item) || (first_death && is_from_outside(death)))
+        return;
+    if ((rest->attempts & ~MM_SPARED) < map->retries) {
         rest->attempts++;
         return;
     }
@@ -140,7 +155,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     }
     if (!recorded(map, gen, map->first + item))
         mm_record_add(map, gen, map->first + item, (int)death->lane, signal, &failure);
-    rest->attempts = 0;
+    rest->attempts = MM_SPARED;
     rest->failed++;
     rest->first_item++;
     if (rest->first_item == mm_grain_item(map, rest->begin + 1)) {
@@ -169,7 +184,8 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
     if (rest.begin < rest.end && is_done(look, rest.begin)) { /* it died between the done word and the cursor */
         rest.begin++;
         rest.first_item = mm_grain_item(look->map, rest.begin);
-        rest.failed = rest.attempts = 0;
+        rest.failed = 0;
+        rest.attempts = MM_SPARED;
     } else if (rest.begin < rest.end) {
         blame(look->map, look->gen, death, &rest, result);
         swept = MM_SWEPT_SETTLED;
@@ -183,7 +199,11 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
 static bool return_grains(const struct look *look, uint32_t begin, uint32_t end, bool singly)
 {
     for (uint32_t i = begin; i < end;) {
-        struct mm_taken run = { .begin = i, .end = i, .singly = singly, .first_item = mm_grain_item(look->map, i) };
+        struct mm_taken run = { .begin = i,
+                                .end = i,
+                                .singly = singly,
+                                .first_item = mm_grain_item(look->map, i),
+                                .attempts = singly ? MM_SPARED : 0 };
         int lost = 0;
         while (run.end < end && (lost = is_lost(look, run.end)) == 1)
             run.end++;

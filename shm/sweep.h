@@ -9,7 +9,8 @@ struct mm_death {
     uint32_t lane;
     int status; /* of waitpid */
     enum mm_verdict verdict;
-    int fork_error; /* errno: it was not alive, it could not be forked */
+    uint64_t verdict_at; /* the item that it ran, singly, when it was sentenced */
+    int fork_error;      /* errno: it was not alive, it could not be forked */
 };
 
 enum mm_swept {

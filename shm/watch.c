@@ -25,6 +25,7 @@ static void look(struct mm_board *board, struct mm_lane *lane, pid_t pid, struct
     if (seen->gen != gen || seen->seq != seq || seen->cursor != cursor || seen->attempts != attempts)
         *seen = (struct mm_watched){ gen, seq, cursor, now_ns, attempts };
     else if (now_ns - seen->since_ns > (uint64_t)map->timeout_ms * 1000000) {
+        atomic_store(&lane->verdict_at, cursor);
         atomic_store(&lane->verdict, MM_VERDICT_TIMEOUT);
         kill(pid, SIGKILL);
         seen->since_ns = now_ns;

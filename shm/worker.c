@@ -127,12 +127,12 @@ _Noreturn void mm_worker_run(const struct mm_worker *worker)
 #ifdef MM_TEST_HOOKS
     mm_test_point_init();
 #endif
-    for (uint32_t serial = atomic_load(&worker->board->attach_serial);;) {
+    for (;;) {
         if (serve(&state))
             continue;
-        if (serial != atomic_load(&worker->board->attach_serial))
+        if (worker->serial != atomic_load(&worker->board->attach_serial))
             _exit(MM_EXIT_RENEW);
-        mm_lane_idle(worker->board, worker->self, worker->eventfd, serve, &state);
+        mm_lane_idle(worker->board, worker->self, worker->eventfd, worker->serial, serve, &state);
         state.woken = true;
     }
 }

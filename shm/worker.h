@@ -9,6 +9,7 @@ enum { MM_EXIT_RENEW = 83 }; /* exit code of a worker that wants to be forked ag
 struct mm_worker {
     struct mm_board *board;
     uint32_t self;
+    uint32_t serial; /* of the attached files that the view has */
     const struct mm_view *view;
     const mamuto_module_t *own_functions; /* the program's, with mamuto_main; else NULL */
     int eventfd;

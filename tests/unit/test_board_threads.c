@@ -139,7 +139,7 @@ static void *run_lane(void *lane_)
     while (!world.quit) {
         if (serve(lane))
             continue;
-        mm_lane_idle(world.board, lane->runner.self, world.event, serve, lane);
+        mm_lane_idle(world.board, lane->runner.self, world.event, 0, serve, lane);
         lane->woken = true;
     }
     return NULL;
@@ -304,8 +304,9 @@ static void make_board(void)
     world.board = handmade_board(LANES);
     world.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_true(world.event >= 0);
-    world.pool =
-        (struct mm_pool){ .control = -1, .event = world.event, .life = -1, .board = world.board, .arena.fd = -1 };
+    world.pool = (struct mm_pool){
+        .control = -1, .event = world.event, .life = -1, .board = world.board, .arena.fd = -1, .config.workers = LANES
+    };
     world.modules[0] = (struct mm_loaded){ .functions = functions, .n = 1 };
 }
 

@@ -28,7 +28,9 @@ static void see(void *context, const mamuto_error_t *item_error)
 static int set_up(void **state)
 {
     (void)state;
-    pool = (struct mm_pool){ .board = handmade_board(2), .control = -1, .event = -1, .life = -1, .arena.fd = -1 };
+    pool = (struct mm_pool){
+        .board = handmade_board(2), .config.workers = 2, .control = -1, .event = -1, .life = -1, .arena.fd = -1
+    };
     jobs.pool = &pool;
     map = handmade_map(pool.board, 4, 100, 10);
     gen = map->gen;
@@ -47,7 +49,11 @@ static int tear_down(void **state)
     return 0;
 }
 
-static int result(void) { return mm_jobs_result(&jobs, &job, &failed, &err, see, &job); }
+static int result(void)
+{
+    memcpy(job.shape, (const char *)map + offsetof(struct mm_board_map, first), sizeof job.shape); /* as submit does */
+    return mm_jobs_result(&jobs, &job, &failed, &err, see, &job);
+}
 
 static void record(uint64_t item, int code, int item_code, int signal, const char *text)
 {

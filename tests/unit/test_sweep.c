@@ -48,7 +48,7 @@ static void set_cursor(uint32_t lane, uint64_t item, uint32_t failed, uint32_t a
     at->cursor = item;
     at->failed[item & 1] = failed;
     at->failed[~item & 1] = 99;
-    at->attempts = attempts;
+    at->attempts = attempts | MM_SPARED; /* a worker died of this range before */
 }
 
 static void set_block(uint32_t lane, uint64_t begin, uint64_t end)

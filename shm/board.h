@@ -119,16 +119,20 @@ struct mm_board_map {
  * against no item; the second one, while it runs singly, against the item that ran. */
 #define MM_SPARED (UINT32_C(1) << 31)
 
+/* A worker lingers (spins a little for the next map) where the caller waits for maps that are short. */
+enum mm_caller { MM_CALLER_AWAY, MM_CALLER_SLEEPS, MM_CALLER_SPINS };
+
 enum mm_verdict { MM_VERDICT_NONE, MM_VERDICT_TIMEOUT, MM_VERDICT_CANCELED };
 
-/* A worker, or the caller. First line: read by wakers and by the master at each call. Second: its own. */
+/* A worker, or the caller. First line: read by wakers at each call. Second: its own, read by the master now and then. */
 struct mm_lane {
     _Alignas(MM_LINE) _Atomic uint32_t parked; /* 1: asleep or about to be */
     _Atomic uint32_t spinning;                 /* 1: at hand: looks for work without sleeping, or ran a small map */
-    _Atomic uint64_t in;                       /* gen of the map that it is in */
     _Atomic int32_t cpu;                       /* pinned there, -1: not */
     _Atomic int32_t pid;                       /* 0: not running */
-    _Alignas(MM_LINE) _Atomic uint64_t claim;  /* mm_claim_pack */
+    _Atomic uint64_t verdict_at;               /* the cursor that the fork server saw when it killed it */
+    _Alignas(MM_LINE) _Atomic uint64_t in;     /* gen of the map that it is in */
+    _Atomic uint64_t claim;                    /* mm_claim_pack */
     _Atomic uint64_t seq;                      /* one up a claim */
     _Atomic uint64_t moves;                    /* odd while a stolen rest moves from claim to word */
     _Atomic uint64_t cursor;                   /* the item that runs, singly; else the first of the block that runs */
@@ -136,7 +140,6 @@ struct mm_lane {
     _Atomic uint32_t failed[2];                /* failed items of the cursor's grain before it; index cursor & 1 */
     _Atomic uint32_t attempts;                 /* of the cursor's item */
     _Atomic uint32_t verdict;                  /* enum mm_verdict: why the fork server killed it */
-    _Atomic uint64_t verdict_at;               /* the cursor that it saw then */
 };
 
 struct mm_attached {
@@ -153,8 +156,8 @@ struct mm_board {
     int32_t master_pid;
     uint32_t spin_max;                         /* most workers that spin at once */
     _Alignas(MM_LINE) _Atomic uint64_t active; /* bit per map slot */
-    _Atomic uint32_t caller_spins;             /* the last wait was one that spins: workers linger */
-    _Atomic int32_t caller_cpu;                /* of a caller that spins or helps, else -1 */
+    _Atomic uint32_t caller;                   /* enum mm_caller: how the last caller waits */
+    _Atomic int32_t caller_cpu;                /* its CPU, where no worker lingers; -1: it does not wait */
     _Alignas(MM_LINE) _Atomic uint32_t polling;
     _Alignas(MM_LINE) _Atomic uint32_t attach_serial; /* of all attached files */
     _Atomic uint32_t peer_denied;        /* process_vm_readv or _writev is not allowed here: tried by the fork server */
@@ -248,6 +251,22 @@ static inline bool mm_inline_take(uint64_t *used, uint64_t bytes, uint64_t *offs
     *offset = *used;
     *used += (bytes + MM_LINE - 1) / MM_LINE * MM_LINE;
     return true;
+}
+
+/* Fetches the lines of a small map at once, which would be missed one after the other otherwise. */
+static inline void mm_map_prefetch(const struct mm_board_map *map, bool to_write)
+{
+    if (to_write) {
+        __builtin_prefetch(&map->gen, 1);
+        __builtin_prefetch(&map->out, 1);
+        __builtin_prefetch((const char *)&map->out + MM_LINE, 1);
+        __builtin_prefetch(&map->n_done, 1);
+    } else {
+        __builtin_prefetch(&map->gen, 0);
+        __builtin_prefetch(&map->out, 0);
+        __builtin_prefetch((const char *)&map->out + MM_LINE, 0);
+        __builtin_prefetch(&map->n_done, 1);
+    }
 }
 
 /* Points between two stores at which a test build can stop or kill; nothing in other builds. */

@@ -1,8 +1,9 @@
 /* A caller that waits for a map: it works on it (help), and spins for the end while that pays.
  *
  * Spinning pays below about 20 µs: a sleeping caller costs 5 to 50 µs of wake-up. Above, the caller's core is better left
- * to a worker. A spin lasts at most twice the estimate, 5 µs where there is none. One that times out, or in which the
- * clock jumps (the caller was preempted), turns spinning off for 64 waits, and for twice as many the next time.
+ * to a worker. A spin lasts at most twice the estimate, but 25 µs, half of what sleeping costs, where that is more; 5 µs
+ * where there is no estimate. One that times out, or in which the clock jumps (the caller was preempted), turns spinning
+ * off for 8 waits, and for twice as many the next time.
  * Spinning callers of all mappers of the process are counted: no more than there are cores, less one.
  */
 #include "core/alloc.h"
@@ -12,8 +13,8 @@
 
 #include <unistd.h>
 
-static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 4, WAKE_ABOVE_US = 10, JUMP_US = 200;
-enum { OFF_WAITS = 64, OFF_MOST = 1 << 20 };
+static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 25, WAKE_ABOVE_US = 10, JUMP_US = 200;
+enum { OFF_WAITS = 8, OFF_MOST = 1 << 20 };
 
 static _Atomic int spinning_callers;
 
@@ -28,7 +29,7 @@ int mm_jobs_prepare_help(struct mm_jobs *jobs, uint32_t module, mamuto_error_t *
 
 static void see_files(struct mm_jobs *jobs)
 {
-    for (unsigned i = 0; i < MM_MAX_ATTACHED; i++) {
+    for (unsigned i = 0; i < jobs->pool->n_attached; i++) {
         jobs->view.attached[i].base = jobs->pool->attached[i].base;
         jobs->view.attached[i].bytes = jobs->pool->attached[i].bytes;
     }
@@ -123,7 +124,9 @@ void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job)
             spin(jobs, map, limit_us);
         atomic_fetch_sub(&spinning_callers, 1);
     }
-    atomic_store_explicit(&board->caller_cpu, -1, memory_order_relaxed);
-    if (!is_over(map))
-        mm_wake_lanes(board, board->n_workers, 2, jobs->caller.self, -1);
+    if (is_over(map))
+        return;
+    if (atomic_load_explicit(&board->caller, memory_order_relaxed) == MM_CALLER_SPINS)
+        mm_jobs_set_caller(jobs, MM_CALLER_SLEEPS);
+    mm_wake_lanes(board, board->n_workers, 2, jobs->caller.self, -1);
 }

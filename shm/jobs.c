@@ -18,9 +18,9 @@
 #include <signal.h>
 #include <stdio.h>
 
-static const double SPIN_BELOW_US = 20, MIN_PART_US = 10, MIN_HELP_PART_US = 0.25;
+static const double SPIN_BELOW_US = 20, LINGER_BELOW_US = 500, MIN_PART_US = 10, MIN_HELP_PART_US = 0.25;
 static const uint64_t KILL_AFTER_NS = 100000000;
-enum { CHUNK_CAP_US = 1000, DEATHS_PER_WORKER = 3, FORK_TRIES = 50 };
+enum { SLOTS_AT_ONCE = 8, CHUNK_CAP_US = 1000, DEATHS_PER_WORKER = 3, FORK_TRIES = 50 };
 
 void mm_jobs_init(struct mm_jobs *jobs, struct mm_pool *pool, const mamuto_module_t *own)
 {
@@ -155,15 +155,29 @@ static void deal_parts(struct mm_jobs *jobs, struct mm_board_map *map, uint64_t 
     }
 }
 
+/* Slots that no lane is in any more, a few at a time: looking takes each lane's own cache line away from it. */
+static uint64_t look_for_slots(struct mm_jobs *jobs)
+{
+    uint64_t found = 0;
+    int n = 0;
+    for (uint64_t closed = ~jobs->used; closed && n < SLOTS_AT_ONCE; closed &= closed - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(closed);
+        if (!mm_board_reusable(jobs->pool->board, slot, jobs->slots[slot].gen, jobs->pool->board->n_workers))
+            continue;
+        found |= UINT64_C(1) << slot;
+        n++;
+    }
+    return found;
+}
+
 static struct mm_job *free_slot(struct mm_jobs *jobs, unsigned *slot)
 {
-    struct mm_board *board = jobs->pool->board;
-    for (uint64_t free = ~jobs->used; free; free &= free - 1) {
-        *slot = (unsigned)__builtin_ctzll(free);
-        if (mm_board_reusable(board, *slot, jobs->slots[*slot].gen, board->n_workers))
-            return &jobs->slots[*slot];
-    }
-    return NULL;
+    if (!jobs->reusable)
+        jobs->reusable = look_for_slots(jobs);
+    if (!jobs->reusable)
+        return NULL;
+    *slot = (unsigned)__builtin_ctzll(jobs->reusable);
+    return &jobs->slots[*slot];
 }
 
 static uint64_t next_gen(const struct mm_job *job, unsigned slot, struct mm_board_map *map)
@@ -219,6 +233,16 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     deal_parts(jobs, map, gen, cut.n_parts, run->help);
 }
 
+void mm_jobs_set_caller(struct mm_jobs *jobs, enum mm_caller caller)
+{
+    struct mm_board *board = jobs->pool->board;
+    int32_t cpu = caller == MM_CALLER_AWAY ? -1 : sched_getcpu();
+    if (atomic_load_explicit(&board->caller_cpu, memory_order_relaxed) != cpu) /* spinning workers read this line */
+        atomic_store_explicit(&board->caller_cpu, cpu, memory_order_relaxed);
+    if (atomic_load_explicit(&board->caller, memory_order_relaxed) != (uint32_t)caller)
+        atomic_store_explicit(&board->caller, (uint32_t)caller, memory_order_relaxed);
+}
+
 /* Wakes whom the map is worth waking: nobody where the caller will be done sooner. */
 static void wake_workers(struct mm_jobs *jobs, const struct mm_run *run, double item_ticks, struct mm_board_map *map)
 {
@@ -226,9 +250,13 @@ static void wake_workers(struct mm_jobs *jobs, const struct mm_run *run, double 
     double us = item_ticks * (double)run->n / board->ticks_per_us;
     bool known = item_ticks > 0;
     bool spins = run->wait && known && jobs->most_spinning_callers > 0 && mm_spin_us(board, us) < SPIN_BELOW_US;
-    int cpu = run->wait && (spins || run->help) ? sched_getcpu() : -1;
-    atomic_store_explicit(&board->caller_cpu, cpu, memory_order_relaxed);
-    atomic_store_explicit(&board->caller_spins, run->wait && (spins || run->help), memory_order_relaxed);
+    enum mm_caller caller = MM_CALLER_AWAY;
+    if (run->wait && (spins || run->help))
+        caller = MM_CALLER_SPINS;
+    else if (run->wait && known && us < LINGER_BELOW_US)
+        caller = MM_CALLER_SLEEPS;
+    mm_jobs_set_caller(jobs, caller);
+    int cpu = caller == MM_CALLER_SPINS ? atomic_load_explicit(&board->caller_cpu, memory_order_relaxed) : -1;
     if (run->help && known && us < MIN_PART_US)
         return;
     uint32_t want = known && us < MIN_PART_US ? 1 : map->n_grains < 2 ? 1 : 2;
@@ -245,11 +273,19 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     if (!job)
         return MM_NODE_FULL;
     struct mm_board_map *map = &board->maps[slot];
+    mm_map_prefetch(map, true);
     double item_ticks = estimate(jobs, run);
     int code = place_arrays(jobs, map, run, err);
     if (code)
         return code;
-    *job = (struct mm_job){ .run = run, .gen = next_gen(job, slot, map) };
+    uint64_t gen = next_gen(job, slot, map);
+    job->run = run;
+    job->gen = gen;
+    job->saw_death = job->stopping = false;
+    job->status = 0;
+    job->deaths = 0;
+    job->progress = 0;
+    jobs->reusable &= ~(UINT64_C(1) << slot);
     fill(jobs, job->gen, map, run, item_ticks);
     memcpy(job->shape, shape_of(map), sizeof job->shape);
     run->job = job;

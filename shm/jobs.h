@@ -37,6 +37,7 @@ struct mm_jobs {
     struct mm_pool *pool;
     struct mm_job slots[MM_MAX_MAPS];
     uint64_t used;
+    uint64_t reusable;                     /* slots that are known to be */
     struct mm_cost *costs[MM_MAX_MODULES]; /* by function index */
     uint32_t n_costs[MM_MAX_MODULES];
     bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */
@@ -81,6 +82,8 @@ void mm_jobs_on_death(struct mm_jobs *jobs, const struct mm_death *death);
 void mm_jobs_sweep_later(struct mm_jobs *jobs);
 /* The fork server and all workers are gone: everything that they held is returned. */
 void mm_jobs_on_all_dead(struct mm_jobs *jobs);
+/* How the caller waits: what workers linger for. */
+void mm_jobs_set_caller(struct mm_jobs *jobs, enum mm_caller caller);
 /* How long a map of so much work takes while its caller spins, and so has a CPU for itself. */
 double mm_spin_us(const struct mm_board *board, double work_us);
 /* The caller works and spins for a job; see core/node.h. */

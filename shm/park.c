@@ -4,8 +4,8 @@
  * looks for work. So at least one sees the other. A waker that dies between its exchange and its FUTEX_WAKE leaves a
  * sleeper behind: after each death the master wakes every lane (mm_wake_all). Waking one lane costs 2 µs, so a caller
  * wakes two, and each woken lane that still sees work wakes two more.
- * Spinning pays where the next map comes within microseconds: only while the caller spins too, only spin_max workers at
- * once, never beside the caller on its own CPU, and at most MM_LINGER_US.
+ * Spinning pays where the next map comes within microseconds: only where a caller waits for short maps, only spin_max
+ * workers at once, never on the caller's own CPU, and at most MM_LINGER_US. (An idle CPU takes 20 µs and more to wake.)
  */
 #include "shm/park.h"
 
@@ -22,7 +22,7 @@ static bool on_callers_cpu(struct mm_board *board, struct mm_lane *lane)
 static bool begin_spin(struct mm_board *board, uint32_t self)
 {
     struct mm_lane *lane = &board->lanes[self];
-    if (!atomic_load_explicit(&board->caller_spins, memory_order_relaxed) || on_callers_cpu(board, lane))
+    if (atomic_load_explicit(&board->caller, memory_order_relaxed) == MM_CALLER_AWAY || on_callers_cpu(board, lane))
         return false;
     if (atomic_load_explicit(&lane->spinning, memory_order_relaxed))
         return true; /* it has served in between, but was at hand all the time */
@@ -101,6 +101,12 @@ void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t s
         if (i != self && (spinning_cpu < 0 || atomic_load(&board->lanes[i].cpu) != spinning_cpu) &&
             wake(&board->lanes[i]))
             want--;
+}
+
+int mm_spinning_cpu(struct mm_board *board)
+{
+    bool spins = atomic_load_explicit(&board->caller, memory_order_relaxed) == MM_CALLER_SPINS;
+    return spins ? atomic_load_explicit(&board->caller_cpu, memory_order_relaxed) : -1;
 }
 
 void mm_wake_all(struct mm_board *board)

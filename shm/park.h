@@ -18,6 +18,8 @@ void mm_lane_busy(struct mm_lane *lane);
  * does. For one that does, lanes that spin count as awake, and those pinned to its CPU sleep on: it looks for others, in
  * earnest and with -1, when its spin has come to nothing. Work must have been stored before. */
 void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t self, int spinning_cpu);
+/* Where a caller spins, -1: none does. */
+int mm_spinning_cpu(struct mm_board *board);
 void mm_wake_all(struct mm_board *board);
 
 /* Tells the master that there is something to look at, if it sleeps. eventfd: non-blocking. */

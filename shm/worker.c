@@ -54,7 +54,7 @@ static void pass_wake_on(struct state *state, struct mm_board_map *map, uint64_t
 {
     struct mm_board *board = state->worker->board;
     if (state->woken && mm_map_has_work(map, gen))
-        mm_wake_lanes(board, board->n_workers, 2, state->worker->self, atomic_load(&board->caller_cpu));
+        mm_wake_lanes(board, board->n_workers, 2, state->worker->self, mm_spinning_cpu(board));
     state->woken = false;
 }
 
@@ -81,6 +81,7 @@ static bool serve_map(struct state *state, unsigned slot)
     struct mm_taken taken;
     uint64_t gen;
     bool any = false;
+    mm_map_prefetch(map, false);
     if (!mm_board_enter(board, lane, slot, &gen))
         return false;
     bool ready = !mm_map_stopped(map) && is_ready(state, map, gen);

@@ -253,20 +253,30 @@ static inline bool mm_inline_take(uint64_t *used, uint64_t bytes, uint64_t *offs
     return true;
 }
 
-/* Fetches the lines of a small map at once, which would be missed one after the other otherwise. */
-static inline void mm_map_prefetch(const struct mm_board_map *map, bool to_write)
+/* A line that is about to be written: fetched as one's own at once, not first to read and then again. */
+static inline void mm_prefetch_own(const void *line)
 {
-    if (to_write) {
-        __builtin_prefetch(&map->gen, 1);
-        __builtin_prefetch(&map->out, 1);
-        __builtin_prefetch((const char *)&map->out + MM_LINE, 1);
-        __builtin_prefetch(&map->n_done, 1);
-    } else {
-        __builtin_prefetch(&map->gen, 0);
-        __builtin_prefetch(&map->out, 0);
-        __builtin_prefetch((const char *)&map->out + MM_LINE, 0);
-        __builtin_prefetch(&map->n_done, 1);
-    }
+#if defined __x86_64__
+    __asm__ volatile("prefetchw %0" : : "m"(*(const char *)line)); /* the builtin reads, unless built for newer CPUs */
+#else
+    __builtin_prefetch(line, 1);
+#endif
+}
+
+/* The lines of a small map at once, which would be missed one after the other otherwise. */
+static inline void mm_map_prefetch_to_fill(const struct mm_board_map *map)
+{
+    mm_prefetch_own(&map->gen);
+    mm_prefetch_own(&map->out);
+    mm_prefetch_own((const char *)&map->out + MM_LINE);
+    mm_prefetch_own(&map->n_done);
+}
+static inline void mm_map_prefetch_to_run(const struct mm_board_map *map)
+{
+    __builtin_prefetch(&map->gen);
+    __builtin_prefetch(&map->out);
+    __builtin_prefetch((const char *)&map->out + MM_LINE);
+    mm_prefetch_own(&map->n_done);
 }
 
 /* Points between two stores at which a test build can stop or kill; nothing in other builds. */

@@ -13,7 +13,7 @@
 
 #include <unistd.h>
 
-static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 25, WAKE_ABOVE_US = 10, JUMP_US = 200;
+static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 25, WAKE_ABOVE_US = 10, JUMP_US = 200, LEFT_ALONE = 0.7;
 enum { OFF_WAITS = 8, OFF_MOST = 1 << 20 };
 
 static _Atomic int spinning_callers;
@@ -92,9 +92,19 @@ static void spin_failed(struct mm_jobs *jobs)
     jobs->spin_off = jobs->spin_off_for;
 }
 
+/* Until the map can be expected to end soon, its hot line is left to the worker. */
+static void leave_alone(const struct mm_board_map *map)
+{
+    uint64_t start = mm_ticks(), expected = (uint64_t)(map->item_ticks * (double)map->n * LEFT_ALONE);
+    while (mm_ticks() - start < expected)
+        mm_relax();
+}
+
 static void spin(struct mm_jobs *jobs, struct mm_board_map *map, double limit_us)
 {
     double ticks_per_us = jobs->pool->board->ticks_per_us;
+    if (mm_map_is_small(map) && !jobs->slots[map - jobs->pool->board->maps].run->help)
+        leave_alone(map);
     uint64_t limit = (uint64_t)(limit_us * ticks_per_us), jump = (uint64_t)(JUMP_US * ticks_per_us);
     uint64_t start = mm_ticks(), last = start;
     while (!is_over(map)) {

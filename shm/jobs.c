@@ -273,7 +273,7 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     if (!job)
         return MM_NODE_FULL;
     struct mm_board_map *map = &board->maps[slot];
-    mm_map_prefetch(map, true);
+    mm_map_prefetch_to_fill(map);
     double item_ticks = estimate(jobs, run);
     int code = place_arrays(jobs, map, run, err);
     if (code)

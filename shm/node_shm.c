@@ -186,9 +186,10 @@ static void assist(struct mm_node *node, struct mm_run *map)
 {
     if (!map->job) /* it waits for memory or a slot */
         return;
-    if (node->jobs.used == UINT64_C(1) << mm_map_slot(((struct mm_job *)map->job)->gen))
-        atomic_store(&node->pool.board->polling, 0);
     struct mm_job *job = map->job;
+    _Atomic uint32_t *polling = &node->pool.board->polling; /* workers read it: written only where it changes */
+    if (node->jobs.used == UINT64_C(1) << mm_map_slot(job->gen) && atomic_load_explicit(polling, memory_order_relaxed))
+        atomic_store(polling, 0);
     mm_jobs_assist(&node->jobs, job);
     if (mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
         finish(node, job);

@@ -139,6 +139,7 @@ int mm_pool_start(struct mm_pool *pool, mamuto_error_t *err)
     close(pipe_ends[1]);
     pool->n_up = 0;
     memset(pool->lane_up, 0, sizeof pool->lane_up);
+    pool->detaching = 0; /* a new fork server has never heard of them */
     return code;
 }
 
@@ -222,9 +223,23 @@ static void handle(struct mm_pool *pool)
     }
 }
 
+/* Tells of files that were given back; one that the socket has no room for is told of later, its place kept till then. */
+static void send_detaches(struct mm_pool *pool)
+{
+    for (uint64_t left = pool->detaching; left && pool->control >= 0; left &= left - 1) {
+        pool->message.serial = atomic_load(&pool->board->attach_serial) + 1;
+        if (mm_pool_tell(pool, MM_MSG_DETACH, (uint32_t)__builtin_ctzll(left), 0, 0) != 0)
+            return;
+        pool->detaching &= ~(left & -left);
+        atomic_fetch_add(&pool->board->attach_serial, 1); /* workers are forked anew, without it */
+        mm_wake_all(pool->board);
+    }
+}
+
 bool mm_pool_on_control(struct mm_pool *pool)
 {
     int got = 1, fd;
+    send_detaches(pool);
     while (pool->control >= 0 && (got = mm_control_receive(pool->control, &pool->message, &fd)) > 0) {
         if (fd >= 0)
             close(fd);
@@ -386,7 +401,8 @@ int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, c
     if (code)
         return code;
     uint32_t i = 0;
-    while (i < MM_MAX_ATTACHED && pool->attached[i].base)
+    send_detaches(pool);
+    while (i < MM_MAX_ATTACHED && (pool->attached[i].base || pool->detaching >> i & 1))
         i++;
     if (i == MM_MAX_ATTACHED)
         return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_attach: %d files are attached, no more can be",
@@ -421,11 +437,8 @@ static int detach(struct mm_pool *pool, const void *p)
         munmap(file->base, file->bytes);
         close(file->fd);
         *file = (struct mm_attachment){ 0 };
-        pool->message.serial = atomic_load(&pool->board->attach_serial) + 1;
-        if (pool->control >= 0)
-            mm_pool_tell(pool, MM_MSG_DETACH, i, 0, 0);
-        atomic_fetch_add(&pool->board->attach_serial, 1); /* workers are forked anew, without it */
-        mm_wake_all(pool->board);
+        pool->detaching |= UINT64_C(1) << i;
+        send_detaches(pool);
         return 0;
     }
     return -1;
@@ -442,6 +455,7 @@ uint64_t mm_pool_size(const struct mm_pool *pool, const void *p)
 int mm_pool_free(struct mm_pool *pool, const void *p)
 {
     struct mm_extent punch;
+    send_detaches(pool);
     if (mm_arena_free(&pool->arena, p, &punch) != 0)
         return detach(pool, p);
     if (punch.bytes &&

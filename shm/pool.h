@@ -38,6 +38,7 @@ struct mm_pool {
     struct mm_board *board;
     struct mm_arena arena;
     struct mm_attachment attached[MM_MAX_ATTACHED];
+    uint64_t detaching;  /* bit per entry: the fork server is still to be told that it was given back */
     uint32_t n_attached; /* all entries from here on are empty */
     struct mm_pool_config config;
     const struct mm_pool_events *events;

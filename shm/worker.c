@@ -81,7 +81,7 @@ static bool serve_map(struct state *state, unsigned slot)
     struct mm_taken taken;
     uint64_t gen;
     bool any = false;
-    mm_map_prefetch(map, false);
+    mm_map_prefetch_to_run(map);
     if (!mm_board_enter(board, lane, slot, &gen))
         return false;
     bool ready = !mm_map_stopped(map) && is_ready(state, map, gen);

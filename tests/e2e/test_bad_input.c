@@ -379,6 +379,55 @@ static void attach_refuses_what_is_not_in_the_file(void **state)
     close(fd);
 }
 
+/* Pointers that a first program forgets; each was the end of it. */
+static void null_where_something_is_to_be_put_is_refused(void **state)
+{
+    (void)state;
+    mamuto_error_t err = { 0 };
+    e2e_is_error(mamuto_open_wait(NULL, NULL, &err), &err, MAMUTO_EINVAL, "m is NULL");
+    err = (mamuto_error_t){ 0 };
+    e2e_is_error(mamuto_open(NULL, NULL, &err), &err, MAMUTO_EINVAL, "m is NULL");
+    err = (mamuto_error_t){ 0 };
+    static const char page[4096];
+    e2e_write(e2e_path("page"), page, sizeof page);
+    int fd = open(e2e_path("page"), O_RDONLY | O_CLOEXEC);
+    e2e_is_error(mamuto_attach(m, fd, 0, 4096, NULL, &err), &err, MAMUTO_EINVAL, "p is NULL");
+    close(fd);
+    e2e_good_map(m);
+}
+
+static void mapper_that_is_null_is_refused(void **state)
+{
+    (void)state;
+    const void *p;
+    mamuto_error_t errs[7] = { { 0 } };
+    mamuto_call_t call = good_call();
+    int codes[7] = { mamuto_map(NULL, &call, NULL, &errs[0]),
+                     mamuto_map_wait(NULL, &call, &errs[1]),
+                     mamuto_load(NULL, "a.c", NULL, &errs[2]),
+                     mamuto_load_wait(NULL, "a.c", &errs[3]),
+                     mamuto_function(NULL, "basic.add", NULL, &errs[4]),
+                     mamuto_attach(NULL, 0, 0, 1, &p, &errs[5]),
+                     mamuto_alloc(NULL, 1, 1, &errs[6]) ? 0 : errs[6].code };
+    for (int i = 0; i < 7; i++)
+        e2e_is_error(codes[i], &errs[i], MAMUTO_EINVAL, "the mapper is NULL");
+    assert_int_equal(mamuto_free(NULL, a), MAMUTO_EINVAL);
+    assert_int_equal(mamuto_cancel(NULL), MAMUTO_EINVAL);
+}
+
+/* Without a loop nothing would ever call back: the mapper would be neither open nor not. */
+static void open_without_a_loop_is_refused(void **state)
+{
+    (void)state;
+    mamuto_t *other = NULL;
+    mamuto_error_t err = { 0 };
+    e2e_is_error(mamuto_open(&other, NULL, &err), &err, MAMUTO_EINVAL, "options.loop is NULL");
+    err = (mamuto_error_t){ 0 };
+    mamuto_options_t options = { .config_text = "{}" };
+    e2e_is_error(mamuto_open(&other, &options, &err), &err, MAMUTO_EINVAL, "options.loop is NULL");
+    assert_null(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -404,6 +453,9 @@ int main(void)
         cmocka_unit_test(alloc_refuses_what_cannot_be),
         cmocka_unit_test(free_refuses_what_is_not_its_own),
         cmocka_unit_test(attach_refuses_what_is_not_in_the_file),
+        cmocka_unit_test(null_where_something_is_to_be_put_is_refused),
+        cmocka_unit_test(mapper_that_is_null_is_refused),
+        cmocka_unit_test(open_without_a_loop_is_refused),
     };
     return cmocka_run_group_tests_name("e2e_bad_input", tests, set_up, tear_down);
 }

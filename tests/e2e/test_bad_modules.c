@@ -1,5 +1,6 @@
 /* Bad modules, configs and helpers: each an error that says what is wrong, when it is loaded and when it is one of
  * mamuto_open; it leaves nothing behind, and a good map on the same mapper is right afterwards. */
+#include "core/alloc.h"
 #include "core/program.h"
 #include "tests/support/e2e.h"
 
@@ -132,6 +133,23 @@ static void module_that_does_not_compile_gets_the_compilers_words(void **state)
     e2e_good_map(m);
 }
 
+/* Compilers only warn of it, and C then takes the result for an int, or what is left in a register. */
+static void module_that_compiles_to_something_else_is_refused(void **state)
+{
+    (void)state;
+    load_refused(source("undeclared.c",
+                        HEAD "MAMUTO_FUNCTION(f, \"f8 -> f8\")\n{\n"
+                             "    MAMUTO_OUT(double) = cbrt(MAMUTO_IN(double, 0));\n    return 0;\n}\n"),
+                 MAMUTO_ECOMPILE, "cbrt");
+    load_refused(source("endless.c", HEAD "MAMUTO_FUNCTION(f, \"f8 -> f8\")\n{\n"
+                                          "    MAMUTO_OUT(double) = MAMUTO_IN(double, 0);\n}\n"),
+                 MAMUTO_ECOMPILE, "return-type");
+    load_refused(source("pointer.c", HEAD "MAMUTO_FUNCTION(f, \"i8 -> f8\")\n{\n"
+                                          "    const double *p = MAMUTO_IN(int64_t, 0);\n"
+                                          "    MAMUTO_OUT(double) = *p;\n    return 0;\n}\n"),
+                 MAMUTO_ECOMPILE, "int-conversion");
+}
+
 static void module_of_another_abi_is_refused(void **state)
 {
     (void)state;
@@ -221,6 +239,59 @@ static void module_that_cannot_be_loaded_by_a_worker_fails_its_maps(void **state
     e2e_good_map(m);
 }
 
+/* There was room for 64 at a time; the others were said to have found too many processes, or no memory. */
+static void hundred_modules_are_loaded_at_once(void **state)
+{
+    (void)state;
+    enum { MODULES = 100 };
+    static char paths[MODULES][4096];
+    const char *modules[MODULES + 1] = { NULL };
+    char *bytes;
+    size_t size = shared_object("one.so", &bytes);
+    for (int i = 0; i < MODULES; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "many%d.so", i);
+        snprintf(paths[i], sizeof paths[i], "%s", e2e_path(name));
+        e2e_write(paths[i], bytes, size);
+        modules[i] = paths[i];
+    }
+    free(bytes);
+    mamuto_error_t err = { 0 };
+    mamuto_t *other = NULL;
+    mamuto_options_t options = { .config_text = "{\"hosts\": {\"localhost\": 1}}", .modules = modules };
+    if (mamuto_open_wait(&other, &options, &err) != 0)
+        fail_msg("%s", err.text);
+    double x = 3, y = 4, z = 0;
+    mamuto_call_t call = { .function = "many99.add",
+                           .args = { mamuto_scatter(&x, 1), mamuto_scatter(&y, 1) },
+                           .result = &z };
+    assert_int_equal(mamuto_map_wait(other, &call, &err), 0);
+    assert_true(z == 7);
+    e2e_close(other);
+}
+
+/* Each allocation fails in turn: ENOMEM, or all is well. A function whose description had found no memory was kept
+ * without a name, and the next one was compared with that. */
+static void load_without_memory_says_so(void **state)
+{
+    (void)state;
+    mamuto_t *other = e2e_open(1, NULL);
+    long n = 0;
+    int code;
+    do {
+        mamuto_error_t err = { 0 };
+        mm_alloc_fail_at(++n);
+        code = mamuto_load_wait(other, E2E_MODULE("basic"), &err);
+        mm_alloc_fail_at(0);
+        if (code)
+            e2e_is_error(code, &err, MAMUTO_ENOMEM, NULL);
+    } while (code && n < 1000);
+    assert_int_equal(code, 0);
+    assert_true(n > 20);
+    e2e_good_map(other);
+    e2e_close(other);
+}
+
 /* ---- Opening and closing ----------------------------------------------------------------------------------------- */
 
 static void open_refused(mamuto_options_t options, int code, const char *part)
@@ -294,6 +365,7 @@ int main(void)
         cmocka_unit_test(module_that_is_truncated_is_refused),
         cmocka_unit_test(module_of_another_architecture_is_refused),
         cmocka_unit_test(module_that_does_not_compile_gets_the_compilers_words),
+        cmocka_unit_test(module_that_compiles_to_something_else_is_refused),
         cmocka_unit_test(module_of_another_abi_is_refused),
         cmocka_unit_test(module_without_functions_is_refused),
         cmocka_unit_test(module_with_a_bad_signature_is_refused),
@@ -303,6 +375,8 @@ int main(void)
         cmocka_unit_test(constructor_that_exits_is_an_error_of_its_module),
         cmocka_unit_test(constructor_that_exits_with_success_is_an_error_of_its_module),
         cmocka_unit_test(module_that_cannot_be_loaded_by_a_worker_fails_its_maps),
+        cmocka_unit_test(hundred_modules_are_loaded_at_once),
+        cmocka_unit_test(load_without_memory_says_so),
         cmocka_unit_test(open_refuses_a_bad_config),
         cmocka_unit_test(open_without_a_compiler_says_so),
         cmocka_unit_test(open_without_its_helper_says_so),

@@ -2,6 +2,7 @@
  * Ctrl-C reaches the program alone, and ends what it ends. */
 #include "tests/support/e2e.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -128,6 +129,75 @@ static void interrupt_reaches_the_program_alone(void **state)
     assert_true(e2e_until(all_gone, NULL, 5000));
 }
 
+/* ---- Closed streams ---------------------------------------------------------------------------------------------- */
+
+enum { ARRAY_BYTES = 1 << 16 };
+
+struct streamless {
+    unsigned char *array; /* no map uses it */
+    int code, right;
+    bool gone;
+    mamuto_error_t err;
+};
+
+static void map_without_streams(mamuto_t *own, struct streamless *result)
+{
+    int32_t in = 1, out = 0;
+    mamuto_call_t call = { .function = "shout", .args = { mamuto_scatter(&in, 1) }, .result = &out };
+    int code = mamuto_map_wait(own, &call, &result->err);
+    result->code = result->code ? result->code : code;
+    bool untouched = true;
+    for (int k = 0; k < ARRAY_BYTES; k++)
+        untouched &= result->array[k] == 0xee;
+    result->right += code == 0 && out == 2 && untouched;
+}
+
+/* The program closes its standard streams when the mapper is open; then the fork server dies. What the next one and its
+ * workers printed was written into the arena, whose descriptor had taken the place of stderr. */
+static int program_without_streams(void *unused)
+{
+    (void)unused;
+    static const char module[] = "#include <mamuto.h>\n#include <stdio.h>\n"
+                                 "MAMUTO_FUNCTION(shout, \"i4 -> i4\")\n{\n"
+                                 "    fprintf(stderr, \"SHOUT\"), fprintf(stdout, \"SHOUT\");\n"
+                                 "    fflush(stderr), fflush(stdout);\n"
+                                 "    MAMUTO_OUT(int32_t) = MAMUTO_IN(int32_t, 0) + 1;\n"
+                                 "    return 0;\n}\n";
+    mamuto_t *own = NULL;
+    mamuto_error_t err = { 0 };
+    e2e_write(e2e_path("shouting.c"), module, sizeof module - 1);
+    mamuto_options_t options = { .config_text = "{\"hosts\": {\"localhost\": 1}}",
+                                 .modules = (const char *[]){ e2e_path("shouting.c"), NULL } };
+    int copy = fcntl(2, F_DUPFD_CLOEXEC, 10), null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    dup2(null, 1), dup2(null, 2);
+    int opened = mamuto_open_wait(&own, &options, &err);
+    dup2(copy, 1), dup2(copy, 2);
+    E2E_CHECK_OK(opened, &err);
+    struct streamless result = { .array = mamuto_alloc(own, ARRAY_BYTES, 1, &err) };
+    E2E_CHECK(copy > 2 && result.array);
+    memset(result.array, 0xee, ARRAY_BYTES);
+    close(0), close(1), close(2); /* and nothing is put into their places: they may be the library's soon */
+    map_without_streams(own, &result);
+    left.n = e2e_descendants(getpid(), NULL, left.pids, 64);
+    pid_t server = e2e_server();
+    if (server > 0)
+        kill(server, SIGKILL);
+    result.gone = left.n == 2 && e2e_until(all_gone, NULL, 5000); /* who has the streams still */
+    map_without_streams(own, &result);
+    int closed = mamuto_close_wait(own);
+    dup2(copy, 1), dup2(copy, 2);
+    E2E_CHECK_OK(result.code, &result.err);
+    E2E_CHECK(result.right == 2 && result.gone);
+    E2E_CHECK(closed == 0);
+    return 0;
+}
+
+static void program_that_closes_its_streams_keeps_its_arrays(void **state)
+{
+    (void)state;
+    assert_int_equal(e2e_child(program_without_streams, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -135,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(program_that_ends_by_itself_in_mid_map_leaves_nothing, begin, end),
         cmocka_unit_test_setup_teardown(interrupt_without_a_handler_ends_everything, begin, end),
         cmocka_unit_test_setup_teardown(interrupt_reaches_the_program_alone, begin, end),
+        cmocka_unit_test_setup_teardown(program_that_closes_its_streams_keeps_its_arrays, begin, end),
     };
     return cmocka_run_group_tests_name("e2e_programs", tests, NULL, NULL);
 }

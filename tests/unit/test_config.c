@@ -158,7 +158,7 @@ static void config_host_value_wins_over_top_level_in_any_order(void **state)
 static void config_wrong_cores_name_line_key_and_range(void **state)
 {
     (void)state;
-    static const char *const wrong[] = { "0",    "-1",   "256",     "9223372036854775807",
+    static const char *const wrong[] = { "0",    "-1",   "256",      "9223372036854775807",
                                          "4.0",  "1e3",  "\"four\"", "\"All\"",
                                          "true", "null", "[4]",      "{}" };
     char text[256], host[256];

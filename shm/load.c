@@ -123,7 +123,7 @@ uint64_t mm_load_mark(const struct mm_loaded *loaded)
 int mm_load_marked(struct mm_loaded *loaded, const char *path, const mamuto_module_t *self, uint64_t mark,
                    mamuto_error_t *err)
 {
-    struct mm_loaded fresh;
+    struct mm_loaded fresh = { 0 };
     int code = mm_load_module(&fresh, path, path, self, err);
     if (code)
         return code;

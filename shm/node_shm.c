@@ -19,7 +19,7 @@
 
 enum state { STARTING, UP, RESTARTING, LOST, CLOSING };
 
-enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, RESTARTS = 3 };
+enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
 
 struct watch {
     uv_poll_t poll;
@@ -390,7 +390,7 @@ static void on_tick(uv_timer_t *timer)
     uint64_t left_for_ms = node->leave_ns ? (mm_now_ns() - node->leave_ns) / 1000000 : 0;
     if (left_for_ms > FORCE_AFTER_MS)
         mm_pool_stop(&node->pool, true);
-    if (left_for_ms > 2 * FORCE_AFTER_MS && mm_pool_server_is_gone(&node->pool)) {
+    if (left_for_ms > GIVE_UP_AFTER_MS && mm_pool_server_is_gone(&node->pool)) {
         on_all_gone(node);
         return;
     }

@@ -1,5 +1,5 @@
-/* The arena's book-keeping: extents cover the file without gaps or overlaps, what is freed is used again, and what cannot
- * be had is an error that says why. Arenas are real, but a few MiB of each are touched. */
+/* The arena's book-keeping: extents cover the file without gaps or overlaps, what is freed is used again, and what
+ * cannot be had is an error that says why. Arenas are real, but a few MiB of each are touched. */
 #include "shm/arena.h"
 
 #include "core/alloc.h"
@@ -236,6 +236,24 @@ static void arena_without_a_free_stretch_says_so(void **state)
 }
 
 /* A random life, against a plain list of what is in use. */
+/* What was used and what never was lay side by side, each too short, and nothing joined them. */
+static void arena_joins_warm_and_cold_before_it_gives_up(void **state)
+{
+    (void)state;
+    uint64_t whole = arena.bytes;
+    arena.extents[0].bytes = 10 * PAGE;
+    arena.bytes = 10 * PAGE;
+    char *a = take(4 * PAGE), *b = take(2 * PAGE); /* and four that nobody has had yet */
+    give(a);
+    give(b);
+    assert_ptr_equal(take(9 * PAGE), a);
+    give(a);
+    assert_ptr_equal(take(10 * PAGE), a);
+    check_extents();
+    assert_int_equal(arena.n_extents, 1);
+    arena.bytes = whole; /* which is what was mapped */
+}
+
 static void arena_at_random_never_gives_a_byte_twice(void **state)
 {
     (void)state;
@@ -360,6 +378,7 @@ int main(void)
         TEST(arena_above_its_limit_gives_memory_back),
         TEST(arena_alloc_of_too_much_is_an_error),
         TEST(arena_without_a_free_stretch_says_so),
+        TEST(arena_joins_warm_and_cold_before_it_gives_up),
         TEST(arena_at_random_never_gives_a_byte_twice),
         TEST(arena_without_heap_is_an_error),
         TEST(arena_under_a_limit_of_file_sizes_keeps_to_it),

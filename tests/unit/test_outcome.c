@@ -237,6 +237,23 @@ static void outcome_of_what_ended_the_map_comes_before_failed_items(void **state
     assert_int_equal(n_seen, 2);
 }
 
+/* The table of records was full of failed items: what ended the map found no place in it. */
+static void outcome_of_what_ended_the_map_is_told_behind_a_full_table(void **state)
+{
+    (void)state;
+    map = handmade_map(pool.board, 5, 5000, 5);
+    gen = map->gen;
+    run.n = 5000;
+    job.gen = gen;
+    for (uint64_t i = 0; i < MM_MAX_RECORDS + 10u; i++)
+        record(i, MAMUTO_EITEM, 1, 0, "");
+    record(MAMUTO_NO_ITEM, MAMUTO_EARGS, 0, 0, "argument 0 is not readable");
+    record(MAMUTO_NO_ITEM, MAMUTO_EARGS, 0, 0, "argument 0 is not readable"); /* by every worker */
+    record(4999, MAMUTO_EITEM, 1, 0, "");
+    expect(MAMUTO_EARGS, "argument 0 is not readable");
+    assert_int_equal(n_seen, MM_MAX_RECORDS);
+}
+
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, set_up, tear_down)
 
 int main(void)
@@ -255,6 +272,7 @@ int main(void)
         TEST(outcome_of_workers_that_keep_dying_says_so),
         TEST(outcome_of_what_is_no_items_fault_is_told_as_it_is),
         TEST(outcome_of_what_ended_the_map_comes_before_failed_items),
+        TEST(outcome_of_what_ended_the_map_is_told_behind_a_full_table),
     };
     return cmocka_run_group_tests_name("outcome", tests, NULL, NULL);
 }

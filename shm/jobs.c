@@ -20,7 +20,7 @@
 
 static const double SPIN_BELOW_US = 20, LINGER_BELOW_US = 500, MIN_PART_US = 10, MIN_HELP_PART_US = 0.25;
 static const uint64_t KILL_AFTER_NS = 100000000;
-enum { SLOTS_AT_ONCE = 8, CHUNK_CAP_US = 1000, DEATHS_PER_WORKER = 3, FORK_TRIES = 50 };
+enum { SLOTS_AT_ONCE = 4, CHUNK_CAP_US = 1000, DEATHS_PER_WORKER = 3, FORK_TRIES = 50 };
 
 void mm_jobs_init(struct mm_jobs *jobs, struct mm_pool *pool, const mamuto_module_t *own)
 {

@@ -163,6 +163,7 @@ static int check_input(struct check *c, int k, uint64_t *bytes)
                     "%s has a stride of %td bytes; only packed arrays (%zu) can be mapped by this version", what,
                     arg->stride, in->size);
     in->data = arg->data;
+    in->offsets = NULL;
     in->stride = scatter ? (ptrdiff_t)in->size : 0;
     return code;
 }
@@ -184,6 +185,7 @@ static int check_arrays(struct check *c)
     if (!code)
         code = mm_type_size(&signature->out, signature, run->dims, &run->out_len, &run->out_size, c->err);
     run->result = c->call->result;
+    run->result_stride = (ptrdiff_t)run->out_size;
     if (code || run->n == 0)
         return code;
     code = check_array(c, "the result", &signature->out, run->result, run->n, run->out_size, &result_bytes);
@@ -217,6 +219,9 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     run->first = 0;
     run->item_timeout_ms = call->item_timeout_ms;
     run->retries = call->retries;
+    run->priority = call->priority;
+    run->seed = call->seed;
+    run->once = call->once != 0;
     run->fail_fast = call->on_error == MAMUTO_ON_ERROR_FAIL;
     return code;
 }

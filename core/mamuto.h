@@ -1,4 +1,4 @@
-/* mamuto: an easy distributed map() in C.
+/* mamuto: an easy distributed map() and reduce() in C.
  *
  * You name a function, hand over arrays, and get the results in order, computed on every core of this machine.
  * This header is the manual. It has two sides:
@@ -26,10 +26,10 @@
  *     exactly once, later, from the loop, never from inside the call.
  *  2. Structs and strings are borrowed for the call. Arrays are borrowed until on_done; when it comes, nothing can
  *     touch them any more. A map handle is valid until its on_done returns. A result may not overlap an argument.
- *  3. Cancel and close are legal in any callback. Close ends the maps in flight with MAMUTO_ECANCELED, then calls
+ *  3. Cancel, close and forget are legal in any callback. Close ends the maps in flight with MAMUTO_ECANCELED, then calls
  *     on_close; only after it may the loop be closed. A cancelled map ends at the end of the blocks of about 50 µs
  *     that are running; a worker that still holds one after 100 ms is killed.
- *  4. An open, load, map or close in flight keeps uv_run() going; an idle mapper does not.
+ *  4. An open, load, map, keep or close in flight keeps uv_run() going; an idle mapper does not.
  *  5. The _wait forms need a mapper without a loop of the caller's, and no callback of that mapper on the stack, else
  *     MAMUTO_EINVAL; callbacks of other calls run inside them. A mapper belongs to one thread at a time. Two mappers
  *     in two threads are independent.
@@ -38,7 +38,8 @@
  *  7. retries count failures of an item; that a worker was killed from outside is never one, unless it happens
  *     again to an item that runs alone.
  *  8. Functions are pure: they may be run again for the same item, and give the same bytes for a chunk of one item
- *     as within a chunk of many.
+ *     as within a chunk of many. With once, no item is run twice: one that was lost with its worker fails, "may have
+ *     run", and one that failed is not tried again.
  *
  * CAVEATS
  *  - Types are not checked. The signature says what the elements are, in the arrays and in MAMUTO_IN and MAMUTO_OUT alike;
@@ -101,18 +102,19 @@ extern "C" {
  *   dim       = number | name                        number >= 1; up to 8 names, bound by call.dims in order of
  *                                                    first appearance, each >= 1
  *   dtype     = i1 i2 i4 i8 u1 u2 u4 u8 f4 f8 c8 c16 b1         NumPy's codes, in the machine's byte order
- * A struct travels as u1[sizeof]. Variable lengths ("*", "bytes") are understood, but not yet mapped: a call of such a
- * function is MAMUTO_ESIGNATURE.
+ * A struct travels as u1[sizeof]. A variable-length output needs the item form.
  */
 
 typedef struct mamuto_chunk mamuto_chunk_t;
 
-/* One input of a chunk: item i begins at data + i * stride. A stride of 0 is a broadcast value. */
+/* One input of a chunk. Fixed-size: item i begins at data + i * stride; a stride of 0 is a broadcast value. Of variable
+ * length: item i is the elements offsets[i] to offsets[i + 1] of data. */
 typedef struct {
     const char *data;
-    ptrdiff_t stride; /* bytes from one item to the next */
-    size_t size;      /* bytes of an item */
-    size_t len;       /* elements of an item */
+    ptrdiff_t stride;       /* bytes from one item to the next */
+    size_t size;            /* bytes of an item; of variable length: of an element */
+    size_t len;             /* elements of an item */
+    const int64_t *offsets; /* count + 1 of them; NULL: fixed-size, or broadcast */
 } mamuto_chunk_in_t;
 
 /* What a function is given: contiguous items of one map. Written by the library; read through the macros below. */
@@ -122,11 +124,13 @@ struct mamuto_chunk {
     const size_t *dims; /* values of the signature's named dims */
     char *out;
     ptrdiff_t out_stride; /* bytes */
-    size_t out_size;      /* bytes of an item's output */
+    size_t out_size;      /* bytes of an item's output; of variable length: of an element */
+    uint64_t seed;        /* of the call */
     mamuto_chunk_in_t in[MAMUTO_MAX_ARGS];
     void (*fail)(mamuto_chunk_t *, size_t i, int code, const char *text);
     const void *(*pack)(mamuto_chunk_t *, int k); /* input k as a packed array of count items; NULL: no memory */
-    void *host;                                   /* the library's own */
+    int (*emit)(mamuto_chunk_t *, size_t i, const void *elements, size_t n); /* behind what item i has; 0, or a code */
+    void *host;                                                              /* the library's own */
 };
 
 /* One function of a module, as the loader finds it. */
@@ -141,7 +145,7 @@ typedef struct {
 
 enum { MAMUTO_FORM_ITEM = 1, MAMUTO_FORM_CHUNK = 2 };
 
-#define MAMUTO_ABI 1
+#define MAMUTO_ABI 2
 typedef struct {
     uint32_t abi, descriptor_size;
     const mamuto_descriptor_t *const *begin, *const *end; /* the linker section mamuto_functions */
@@ -178,11 +182,86 @@ static inline __attribute__((always_inline, unused)) const void *mamuto_priv_in(
     return it->in[k].data + mamuto_priv_offset(layout, it->i, size, it->in[k].stride);
 }
 
+static inline __attribute__((always_inline, unused)) const void *mamuto_priv_array(const mamuto_chunk_in_t *in,
+                                                                                   size_t i, size_t elem)
+{
+    if (in->offsets)
+        return in->data + in->offsets[i] * (int64_t)elem;
+    return in->data + (ptrdiff_t)i * in->stride;
+}
+
+static inline __attribute__((always_inline, unused)) size_t mamuto_priv_len(const mamuto_chunk_in_t *in, size_t i)
+{
+    return in->offsets ? (size_t)(in->offsets[i + 1] - in->offsets[i]) : in->len;
+}
+
 static inline __attribute__((always_inline, unused)) int mamuto_priv_fail(const mamuto_item_t *it, int code,
                                                                           const char *text)
 {
     it->chunk->fail(it->chunk, it->i, code, text);
     return 0;
+}
+
+/* Random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3, SC11), the
+ * counter-based generator of Random123. The key is the seed; the counter's low half counts blocks of four words, its high
+ * half is the item. */
+typedef struct {
+    uint32_t key[2], counter[4], word[4];
+    int left; /* words of the block that are not used yet */
+} mamuto_rng_t;
+
+static inline __attribute__((unused)) void mamuto_philox(const uint32_t key[2], const uint32_t counter[4],
+                                                         uint32_t out[4])
+{
+    uint32_t k0 = key[0], k1 = key[1], c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53 * c0, p1 = (uint64_t)0xCD9E8D57 * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9;
+        k1 += 0xBB67AE85;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+static inline __attribute__((unused)) mamuto_rng_t mamuto_rng(uint64_t seed, uint64_t item)
+{
+    mamuto_rng_t r;
+    memset(&r, 0, sizeof r);
+    r.key[0] = (uint32_t)seed;
+    r.key[1] = (uint32_t)(seed >> 32);
+    r.counter[2] = (uint32_t)item;
+    r.counter[3] = (uint32_t)(item >> 32);
+    return r;
+}
+
+static inline __attribute__((unused)) uint32_t mamuto_random32(mamuto_rng_t *r)
+{
+    if (r->left == 0) {
+        mamuto_philox(r->key, r->counter, r->word);
+        if (++r->counter[0] == 0)
+            r->counter[1]++;
+        r->left = 4;
+    }
+    return r->word[4 - r->left--];
+}
+
+/* 64 random bits. */
+static inline __attribute__((unused)) uint64_t mamuto_random(mamuto_rng_t *r)
+{
+    uint64_t low = mamuto_random32(r);
+    return (uint64_t)mamuto_random32(r) << 32 | low;
+}
+
+/* Uniform in [0, 1): a multiple of 2^-53. */
+static inline __attribute__((unused)) double mamuto_uniform(mamuto_rng_t *r)
+{
+    return (double)(mamuto_random(r) >> 11) * 0x1p-53;
 }
 
 /* Inside MAMUTO_FUNCTION (item form). T is a C type: double, double[3], int32_t[2][3]. */
@@ -191,11 +270,15 @@ static inline __attribute__((always_inline, unused)) int mamuto_priv_fail(const 
     (*(__typeof__(T) *)(void *)(mamuto_it->out + mamuto_priv_offset(mamuto_it->layout_out, mamuto_it->i, sizeof(T),    \
                                                                     mamuto_it->out_stride))) /* fixed-size output */
 #define MAMUTO_ARRAY(T, k)                                                                                             \
-    ((const T *)(const void *)(mamuto_it->in[k].data + (ptrdiff_t)mamuto_it->i * mamuto_it->in[k].stride)) /* dims */
+    ((const T *)mamuto_priv_array(&mamuto_it->in[k], mamuto_it->i, sizeof(T))) /* named dims, or variable length */
 #define MAMUTO_OUT_ARRAY(T) ((T *)(void *)(mamuto_it->out + (ptrdiff_t)mamuto_it->i * mamuto_it->out_stride))
-#define MAMUTO_LEN(k) (mamuto_it->in[k].len)                     /* elements of this item's input k */
-#define MAMUTO_DIM(j) (mamuto_it->dims[j])                       /* value of the j-th named dim */
-#define MAMUTO_INDEX (mamuto_it->first + (uint64_t)mamuto_it->i) /* uint64_t: the global item index */
+#define MAMUTO_LEN(k) (mamuto_priv_len(&mamuto_it->in[k], mamuto_it->i)) /* elements of this item's input k */
+#define MAMUTO_DIM(j) (mamuto_it->dims[j])                               /* value of the j-th named dim */
+#define MAMUTO_INDEX (mamuto_it->first + (uint64_t)mamuto_it->i)         /* uint64_t: the global item index */
+/* Appends n elements to this item's variable-length output, any number of times. Not 0: no memory for them; return it. */
+#define MAMUTO_EMIT(elements, n) (mamuto_it->chunk->emit(mamuto_it->chunk, mamuto_it->i, (elements), (n)))
+/* This item's stream of random numbers, a mamuto_rng_t: the same for the same (seed, item), wherever it runs. */
+#define MAMUTO_RNG() (mamuto_rng(mamuto_it->chunk->seed, MAMUTO_INDEX))
 /* This item failed: returns from the function. code: not 0; text: one sentence, at most 200 bytes are copied. */
 #define MAMUTO_FAIL(code, text) return mamuto_priv_fail(mamuto_it, (code), (text))
 
@@ -213,6 +296,7 @@ static inline __attribute__((always_inline, unused)) int mamuto_priv_fail(const 
 /* Pointer to the one value of a broadcast input; NULL where input k is scattered. */
 #define MAMUTO_ONE(T, k) ((const __typeof__(T) *)(mamuto_ck->in[k].stride ? NULL : (const void *)mamuto_ck->in[k].data))
 #define MAMUTO_FAIL_AT(i, code, text) (mamuto_ck->fail(mamuto_ck, (i), (code), (text)))
+#define MAMUTO_KERNEL_RNG(i) (mamuto_rng(mamuto_ck->seed, MAMUTO_FIRST + (uint64_t)(i))) /* of the chunk's item i */
 
 #if defined __clang__ /* clang's counterpart warns wherever it cannot vectorise; it checks for overlap at run time */
 #define MAMUTO_PRIV_IVDEP
@@ -295,6 +379,8 @@ static inline __attribute__((unused)) int mamuto_priv_layouts(const mamuto_chunk
     if (c->out_stride != (ptrdiff_t)c->out_size)
         return 3;
     for (int k = 0; k < 2; k++) {
+        if (c->in[k].offsets)
+            return 3;
         if (c->in[k].stride == 0 && c->in[k].size && c->in[k].size <= MAMUTO_PRIV_ONE_BYTES)
             layouts |= 1 << k;
         else if (c->in[k].stride != (ptrdiff_t)c->in[k].size)
@@ -365,60 +451,162 @@ typedef struct {
 } mamuto_error_t;
 
 typedef struct mamuto mamuto_t;           /* a mapper: workers, modules, memory */
-typedef struct mamuto_map_s mamuto_map_t; /* one map in flight */
+typedef struct mamuto_map_s mamuto_map_t; /* one map or reduction in flight */
+typedef struct mamuto_kept mamuto_kept_t; /* data that the hosts keep */
 struct uv_loop_s;                         /* uv_loop_t of libuv's uv.h */
 
 /* One argument of a call; made by the functions below. */
 typedef struct {
     int kind; /* MAMUTO_ARG_*; 0 ends the list */
     const void *data;
-    size_t count;     /* items */
-    ptrdiff_t stride; /* bytes; 0: packed */
-    uintptr_t reserved[4];
+    size_t count;           /* items; of a broadcast of variable length: elements */
+    ptrdiff_t stride;       /* bytes */
+    const int64_t *offsets; /* in elements, count + 1 of them */
+    const mamuto_kept_t *kept;
+    uintptr_t reserved[2];
 } mamuto_arg_t;
 
-enum { MAMUTO_ARG_NONE, MAMUTO_ARG_SCATTER, MAMUTO_ARG_BROADCAST };
+enum {
+    MAMUTO_ARG_NONE,
+    MAMUTO_ARG_SCATTER,
+    MAMUTO_ARG_BROADCAST,
+    MAMUTO_ARG_STRIDED,
+    MAMUTO_ARG_SCATTER_VAR,
+    MAMUTO_ARG_BROADCAST_VAR,
+    MAMUTO_ARG_RESIDENT
+};
+
+static inline __attribute__((unused)) mamuto_arg_t mamuto_priv_arg(int kind, const void *data, size_t count)
+{
+    mamuto_arg_t arg;
+    memset(&arg, 0, sizeof arg);
+    arg.kind = kind;
+    arg.data = data;
+    arg.count = count;
+    return arg;
+}
 
 /* An array of count items, one for each call of the function: item i is the i-th. Packed, in C order. */
 static inline mamuto_arg_t mamuto_scatter(const void *data, size_t count)
 {
-    mamuto_arg_t arg;
-    memset(&arg, 0, sizeof arg);
-    arg.kind = MAMUTO_ARG_SCATTER;
-    arg.data = data;
-    arg.count = count;
+    return mamuto_priv_arg(MAMUTO_ARG_SCATTER, data, count);
+}
+
+/* The same, where item i begins at data + i * stride_bytes: a column of a matrix, a field of an array of structs. The
+ * stride may be negative (data is item 0 all the same), or 0; it is a multiple of the element's alignment. */
+static inline mamuto_arg_t mamuto_scatter_strided(const void *data, size_t count, ptrdiff_t stride_bytes)
+{
+    mamuto_arg_t arg = mamuto_priv_arg(MAMUTO_ARG_STRIDED, data, count);
+    arg.stride = stride_bytes;
+    return arg;
+}
+
+/* Items of a length each ("f8[*]", "bytes"): item i is the elements offsets[i] to offsets[i + 1] of data. There are
+ * count + 1 offsets, none less than the one before. */
+static inline mamuto_arg_t mamuto_scatter_var(const void *data, const int64_t *offsets, size_t count)
+{
+    mamuto_arg_t arg = mamuto_priv_arg(MAMUTO_ARG_SCATTER_VAR, data, count);
+    arg.offsets = offsets;
     return arg;
 }
 
 /* One value that every item gets; its size is the signature's. */
 static inline mamuto_arg_t mamuto_broadcast(const void *value)
 {
-    mamuto_arg_t arg;
-    memset(&arg, 0, sizeof arg);
-    arg.kind = MAMUTO_ARG_BROADCAST;
-    arg.data = value;
+    return mamuto_priv_arg(MAMUTO_ARG_BROADCAST, value, 0);
+}
+
+/* One value of len elements, for an input of variable length, that every item gets. */
+static inline mamuto_arg_t mamuto_broadcast_var(const void *data, size_t len)
+{
+    return mamuto_priv_arg(MAMUTO_ARG_BROADCAST_VAR, data, len);
+}
+
+/* What mamuto_keep has put on the hosts: scattered or broadcast, as it was kept. */
+static inline mamuto_arg_t mamuto_resident(const mamuto_kept_t *kept)
+{
+    mamuto_arg_t arg = mamuto_priv_arg(MAMUTO_ARG_RESIDENT, NULL, 0);
+    arg.kept = kept;
     return arg;
 }
 
+/* A variable-length result, made by the library: item i is the elements offsets[i] to offsets[i + 1] of data. Both lie in
+ * one array of the mapper: mamuto_free(m, v.data) frees both. */
+typedef struct {
+    void *data;
+    int64_t *offsets; /* count + 1, the first is 0 */
+    size_t count;
+} mamuto_var_t;
+
+/* What has landed: count items from first on, which one worker finished between two moments of CLOCK_MONOTONIC. worker
+ * -1: the calling thread, or not known any more. */
+typedef struct {
+    uint64_t first, count;
+    const char *host;
+    int worker;
+    uint64_t start_ns, end_ns;
+} mamuto_span_t;
+
+typedef struct {
+    uint64_t done, failed, total; /* items; done: settled, failed ones among them */
+    uint64_t bytes_out, bytes_in; /* of the stream to other hosts */
+    double seconds;               /* since the call */
+    double rate, eta;             /* items a second; seconds to go, 0 where it cannot be told */
+} mamuto_progress_t;
+
 enum { MAMUTO_ON_ERROR_FAIL = 0, MAMUTO_ON_ERROR_SKIP = 1 };
 
-/* A call of mamuto_map. Zero what you do not need. */
+/* A call of mamuto_map or mamuto_reduce. Zero what you do not need. */
 typedef struct {
     const char *function;               /* "module.name"; "name" alone where one module has it */
     mamuto_arg_t args[MAMUTO_MAX_ARGS]; /* as many as the signature has inputs */
     size_t count;                       /* items; needed only if nothing is scattered, else 0 or the same number */
     size_t dims[MAMUTO_MAX_DIMS];       /* the signature's named dims, in order of first appearance */
-    void *result;                       /* count items of the signature's output, packed */
-    int item_timeout_ms;                /* 0: none; an item that takes longer fails with MAMUTO_ETIMEOUT */
-    int retries;                        /* how often an item that failed is tried again */
-    int on_error;                       /* MAMUTO_ON_ERROR_FAIL: end at the first failed item; _SKIP: run all others */
-    int help;                           /* 1: the calling thread works too (in _wait; elsewhere it is ignored) */
-    void *data;                         /* yours: mamuto_map_data() */
+    void *result;                       /* count items of the signature's output */
+    ptrdiff_t result_stride;  /* bytes from one result to the next; 0: packed. What lies between is untouched */
+    mamuto_var_t *result_var; /* instead, where the output is of variable length: filled in before on_done */
+    const char *fold;         /* mamuto_reduce: a function "T, T -> T", T the output of function */
+    void *value;              /* mamuto_reduce: the one T that comes out */
+    const void *if_empty;     /* mamuto_reduce: value where there is nothing to reduce; NULL: MAMUTO_EEMPTY */
+    uint64_t seed;            /* of MAMUTO_RNG */
+    int priority;             /* of maps in flight, those with more are served first; -100 to 100 */
+    int item_timeout_ms;      /* 0: none; an item that takes longer fails with MAMUTO_ETIMEOUT */
+    int retries;              /* how often an item that failed is tried again */
+    int once;                 /* 1: no item is run twice, for functions with effects of their own (rule 8) */
+    int on_error;             /* MAMUTO_ON_ERROR_FAIL: end at the first failed item; _SKIP: run all others */
+    int help;                 /* 1: the calling thread works too (in _wait; elsewhere it is ignored) */
+    void *data;               /* yours: mamuto_map_data() */
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
+    /* About 10 times a second while the map runs, also when nothing has landed. */
+    void (*on_progress)(mamuto_map_t *map, const mamuto_progress_t *progress);
+    /* What has landed since the last time, each item once, before on_done; at most 100 times a second. */
+    void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
     /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output. */
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
     uintptr_t reserved[16];
 } mamuto_call_t;
+
+/* Data that the hosts are to keep. */
+typedef struct {
+    const char *type;             /* as in a signature: "f8[3]", "f8[d]", "bytes" */
+    mamuto_arg_t arg;             /* any kind but resident */
+    size_t dims[MAMUTO_MAX_DIMS]; /* of the type's named dims, in order of first appearance */
+    void *data;                   /* yours: mamuto_kept_data() */
+    void (*on_kept)(mamuto_kept_t *kept, int status, const mamuto_error_t *err);
+    uintptr_t reserved[8];
+} mamuto_keep_t;
+
+/* A host of a mapper. The strings live as long as the mapper, reason until the next call. */
+typedef struct {
+    const char *name;   /* of the config; "localhost" is this machine */
+    const char *state;  /* "starting", "up", "lost" */
+    const char *reason; /* why it is lost, else NULL */
+    int cores;          /* workers */
+    uint64_t items;     /* settled there */
+    uint64_t bytes_out, bytes_in;
+    double rtt_us; /* 0: it is this machine */
+    double busy;   /* of the workers' time since it is up, so much went into items: 0 to 1 */
+} mamuto_host_t;
 
 /* What mamuto_open is given. NULL instead: this machine, all cores, no modules. */
 typedef struct {
@@ -428,6 +616,11 @@ typedef struct {
     struct uv_loop_s *loop; /* yours, for mamuto_open; NULL for mamuto_open_wait: a loop of its own, for _wait forms */
     void *data;             /* yours: mamuto_data() */
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
+    /* A host has joined, was lost (with its reason), or is back. */
+    void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
+    /* A line that a worker has printed (fd 1 or 2), without its end; longer than 4,096 bytes: in pieces. NULL: what
+     * workers print goes where the program's own output goes. */
+    void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
     uintptr_t reserved[16];
 } mamuto_options_t;
 
@@ -466,6 +659,11 @@ MAMUTO_API int mamuto_load_wait(mamuto_t *m, const char *path, mamuto_error_t *e
 /* Looks a function up. Errors: EFUNCTION, with the nearest name there is. */
 MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamuto_error_t *err);
 
+/* All functions there are, by module in the order of loading, and by line: how many; the first max of them in infos. */
+MAMUTO_API size_t mamuto_functions(mamuto_t *m, mamuto_function_t *infos, size_t max);
+/* All hosts of the mapper: how many; the first max of them in hosts. */
+MAMUTO_API size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max);
+
 /* Maps a function over its scattered arguments. Same result as this loop:
  *   for (i = 0; i < n; i++) result[i] = function(args[0][i], args[1][i], …);     (a broadcast argument: args[k][0])
  *   call  borrowed for the call; its arrays until on_done
@@ -479,6 +677,27 @@ MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t 
  * EMODULE (a worker cannot load the module). */
 MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
+
+/* Maps, and folds the items' results into one: fold(… fold(fold(x0, x1), x2) …, x63) for each 64 items in a row, and the
+ * results of those, in order, up a binary tree: node j of level l is fold(node 2j, node 2j + 1) of level l - 1, or the one
+ * of them that there is. So the value is bit for bit the same for any number of workers. The workers fold; of one item,
+ * the value is its result.
+ *   call.function  NULL: the one argument's items are folded themselves
+ *   call.fold      "T, T -> T", where T is the function's output, of fixed size
+ *   call.value     out: one T; may not overlap an argument
+ *   call.result    the items' results, too, if it is set
+ * With MAMUTO_ON_ERROR_SKIP failed items are left out, and MAMUTO_EITEM is returned. Errors: as mamuto_map, and
+ * MAMUTO_EEMPTY where there is nothing to reduce and no call.if_empty. */
+MAMUTO_API int mamuto_reduce(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
+MAMUTO_API int mamuto_reduce_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
+
+/* Copies data to where the workers are, once for many calls: mamuto_resident() is the argument. The program's own array
+ * is borrowed until on_kept. It may be used in calls when on_kept has come; it is there until mamuto_forget.
+ * Errors: ESIGNATURE (type), EARGS, EALIGN, ELENGTH, ESIZE, EINVAL; by on_kept: ENOMEM, ECANCELED, EARGS, EHOST. */
+MAMUTO_API int mamuto_keep(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kept, mamuto_error_t *err);
+MAMUTO_API int mamuto_keep_wait(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kept, mamuto_error_t *err);
+/* Its memory is freed when the maps in flight that use it have ended; it is in no further call. kept may be NULL. */
+MAMUTO_API int mamuto_forget(mamuto_kept_t *kept);
 
 /* Ends a map early: on_done comes with MAMUTO_ECANCELED, unless it had ended before. */
 MAMUTO_API int mamuto_cancel(mamuto_map_t *map);
@@ -494,7 +713,28 @@ MAMUTO_API int mamuto_free(mamuto_t *m, void *p);
  * file's end), ENOMEM, ESYSTEM. */
 MAMUTO_API int mamuto_attach(mamuto_t *m, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
 
+/* For a mapper of mamuto_open_wait in a program with another loop (epoll, poll, GLib): watch the descriptor for reading,
+ * wait at most so long, then call mamuto_dispatch, which calls back what is due and never blocks. -1 is for ever, or no
+ * descriptor: the mapper lives on a loop of yours. */
+MAMUTO_API int mamuto_fd(const mamuto_t *m);
+MAMUTO_API int mamuto_timeout_ms(const mamuto_t *m);
+MAMUTO_API int mamuto_dispatch(mamuto_t *m);
+
+/* A config, to be written as JSON. */
+typedef struct {
+    const char *const *hosts; /* labels; "localhost" is this machine */
+    const int *cores;         /* of each host; 0: all of them */
+    size_t n_hosts;
+    const char *workdir; /* NULL: stay */
+    int nice;            /* 0 to 19 */
+    uintptr_t reserved[8];
+} mamuto_config_t;
+
+/* Writes it to a new file of mode 0600; an existing one is an error. Errors: EINVAL, ECONFIG, ESYSTEM. */
+MAMUTO_API int mamuto_config_write(const char *path, const mamuto_config_t *config, mamuto_error_t *err);
+
 MAMUTO_API void *mamuto_data(const mamuto_t *m);
+MAMUTO_API void *mamuto_kept_data(const mamuto_kept_t *kept);
 MAMUTO_API void *mamuto_map_data(const mamuto_map_t *map);
 MAMUTO_API const char *mamuto_strerror(int code); /* a static text, "unknown error" for others */
 MAMUTO_API const char *mamuto_version(void);

@@ -16,9 +16,10 @@ struct mm_function {
 /* A checked argument: every item of it lies in memory that does not wrap. */
 struct mm_run_arg {
     const void *data;
-    ptrdiff_t stride; /* bytes from item to item; 0: broadcast */
-    size_t size;      /* bytes of an item */
-    size_t len;       /* elements of an item */
+    ptrdiff_t stride;       /* bytes from item to item; 0: broadcast */
+    size_t size;            /* bytes of an item; where it has offsets, of an element */
+    size_t len;             /* elements of an item */
+    const int64_t *offsets; /* of item 0, in elements; NULL: all items are of one size */
 };
 
 enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
@@ -28,11 +29,13 @@ struct mm_run {
     uint64_t first, n; /* items [first, first + n) of the map; n >= 1 */
     int n_in;
     struct mm_run_arg in[MAMUTO_MAX_ARGS]; /* of item 0 of the map */
-    void *result;                          /* of item 0 of the map, packed */
+    void *result;                          /* of item 0 of the map */
+    ptrdiff_t result_stride;               /* bytes from item to item, never 0 */
     size_t out_size, out_len;
     size_t dims[MAMUTO_MAX_DIMS];
-    int item_timeout_ms, retries;
-    bool fail_fast;
+    uint64_t seed;
+    int item_timeout_ms, retries, priority;
+    bool fail_fast, once;
     bool wait, help; /* a _wait form waits for it; its caller works too */
     void *job;       /* the node's */
 };

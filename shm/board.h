@@ -46,6 +46,12 @@ enum {
     MM_NOTIFY = 2, /* the count cannot be trusted after a death: the master is told of every chunk */
 };
 
+/* Flags of a map. */
+enum {
+    MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
+    MM_MAP_ONCE = 2,      /* no item is run twice */
+};
+
 #define MM_BOARD_MAGIC UINT64_C(0x316472616f626d6d) /* "mmboard1" */
 #define MM_BOARD_LAYOUT 1u
 
@@ -88,7 +94,8 @@ struct mm_board_map {
     uint64_t grain_items;
     uint32_t n_grains, n_lanes;
     uint16_t n_in, n_dims;
-    uint16_t fail_fast; /* the first failed item stops the map */
+    uint8_t flags; /* MM_MAP_* */
+    int8_t priority;
     uint16_t module;
     uint32_t function; /* index into the module */
     uint32_t retries;
@@ -96,7 +103,8 @@ struct mm_board_map {
     uint32_t chunk_cap_us;
     double item_ticks; /* estimate; 0: not known */
     /* second line on: as many as are used */
-    _Alignas(MM_LINE) struct mm_board_arg out;
+    _Alignas(MM_LINE) uint64_t seed;
+    struct mm_board_arg out;
     struct mm_board_arg in[MAMUTO_MAX_ARGS];
     uint64_t dims[MAMUTO_MAX_DIMS];
     /* the hot line */
@@ -267,15 +275,15 @@ static inline void mm_prefetch_own(const void *line)
 static inline void mm_map_prefetch_to_fill(const struct mm_board_map *map)
 {
     mm_prefetch_own(&map->gen);
-    mm_prefetch_own(&map->out);
-    mm_prefetch_own((const char *)&map->out + MM_LINE);
+    mm_prefetch_own(&map->seed);
+    mm_prefetch_own((const char *)&map->seed + MM_LINE);
     mm_prefetch_own(&map->n_done);
 }
 static inline void mm_map_prefetch_to_run(const struct mm_board_map *map)
 {
     __builtin_prefetch(&map->gen);
-    __builtin_prefetch(&map->out);
-    __builtin_prefetch((const char *)&map->out + MM_LINE);
+    __builtin_prefetch(&map->seed);
+    __builtin_prefetch((const char *)&map->seed + MM_LINE);
     mm_prefetch_own(&map->n_done);
 }
 

@@ -214,7 +214,9 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->n_grains = cut.n_grains;
     map->n_lanes = lanes;
     map->n_dims = (uint16_t)run->function->signature.n_dims;
-    map->fail_fast = run->fail_fast;
+    map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0));
+    map->priority = (int8_t)run->priority;
+    map->seed = run->seed;
     map->module = (uint16_t)run->function->module;
     map->function = run->function->index;
     map->retries = (uint32_t)run->retries;

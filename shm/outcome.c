@@ -108,6 +108,6 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
         return mm_error_set(err, MAMUTO_EHOST, "a worker stopped the map and died before it could say why");
     if (!first.code)
         return *failed ? mm_error_set(err, MAMUTO_EITEM, "%llu items failed", (unsigned long long)*failed) : 0;
-    return map->fail_fast || first.item == MAMUTO_NO_ITEM ? mm_error_copy(err, &first)
-                                                          : skipped(job, *failed, &first, err);
+    return (map->flags & MM_MAP_FAIL_FAST) || first.item == MAMUTO_NO_ITEM ? mm_error_copy(err, &first)
+                                                                           : skipped(job, *failed, &first, err);
 }

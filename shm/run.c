@@ -109,7 +109,7 @@ static void describe_inputs(struct mm_runner *runner, const struct mm_board_map 
         if (!data && arg->stride == 0)
             data = runner->peer.in[k].data;
         runner->staged |= arg->where == MM_WHERE_PRIVATE && arg->stride && !is_in_place(runner);
-        runner->base.in[k] = (mamuto_chunk_in_t){ data, (ptrdiff_t)arg->stride, arg->size, arg->len };
+        runner->base.in[k] = (mamuto_chunk_in_t){ data, (ptrdiff_t)arg->stride, arg->size, arg->len, NULL };
     }
 }
 
@@ -135,8 +135,9 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     runner->map = map;
     runner->staged = false;
     runner->run = runner->modules[map->module].functions[map->function]->run;
-    runner->base =
-        (mamuto_chunk_t){ .first = map->first, .dims = runner->dims, .fail = on_fail, .pack = on_pack, .host = runner };
+    runner->base = (mamuto_chunk_t){
+        .first = map->first, .dims = runner->dims, .seed = map->seed, .fail = on_fail, .pack = on_pack, .host = runner
+    };
     for (unsigned j = 0; j < map->n_dims; j++)
         runner->dims[j] = map->dims[j];
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
@@ -272,7 +273,7 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
     MM_POINT("zeroed");
     int worker = runner->eventfd < 0 ? -1 : (int)runner->self;
     mm_record_add(map, runner->gen, map->first + item, worker, 0, &runner->failure);
-    if (map->fail_fast)
+    if (map->flags & MM_MAP_FAIL_FAST)
         atomic_fetch_or(&map->stop, MM_STOP);
     MM_POINT("settled");
 }

@@ -163,7 +163,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
         rest->begin++;
         rest->failed = 0;
     }
-    if (map->fail_fast)
+    if (map->flags & MM_MAP_FAIL_FAST)
         atomic_fetch_or(&map->stop, MM_STOP);
 }
 

@@ -226,7 +226,7 @@ static void reserved_fields_must_be_zero(void **state)
     call.reserved[15] = 1;
     refused(call, MAMUTO_EINVAL, "reserved field 15");
     call = good_call();
-    call.args[1].reserved[3] = 1;
+    call.args[1].reserved[1] = 1;
     refused(call, MAMUTO_EINVAL, "argument 1 has a reserved field");
     mamuto_error_t err = { 0 };
     mamuto_options_t options = { .reserved = { 1 } };

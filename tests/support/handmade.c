@@ -35,7 +35,7 @@ struct mm_board_map *handmade_map(struct mm_board *board, unsigned slot, uint64_
     map->n_lanes = board->n_workers + 1;
     map->chunk_cap_us = 1000;
     map->retries = 0;
-    map->fail_fast = 0;
+    map->flags = 0;
     map->out = (struct mm_board_arg){ .where = MM_WHERE_ARENA, .stride = 8, .size = 8, .len = 1 };
     atomic_store(&map->n_done, 0);
     atomic_store(&map->stop, 0);

@@ -92,7 +92,7 @@ static void outcome_of_a_map_without_failures_is_0(void **state)
 static void outcome_that_fails_at_once_is_its_first_item(void **state)
 {
     (void)state;
-    map->fail_fast = 1;
+    map->flags = MM_MAP_FAIL_FAST;
     record(42, MAMUTO_EITEM, 7, 0, "no such luck");
     record(17, MAMUTO_EITEM, 8, 0, "");
     expect(MAMUTO_EITEM, "item 17 failed with code 8");
@@ -122,7 +122,7 @@ static void outcome_that_skips_counts_and_names_the_first(void **state)
 static void outcome_says_how_a_worker_died(void **state)
 {
     (void)state;
-    map->fail_fast = 1;
+    map->flags = MM_MAP_FAIL_FAST;
     map->timeout_ms = 250;
     record(5, MAMUTO_ECRASH, 0, SIGSEGV, "");
     record(6, MAMUTO_ECRASH, 0, 0, "it called exit(3)");

@@ -204,7 +204,7 @@ static void sweep_in_a_map_that_fails_at_once_stops_it(void **state)
 {
     (void)state;
     open_map(100, 10);
-    map->fail_fast = 1;
+    map->flags = MM_MAP_FAIL_FAST;
     handmade_claim(board, 1, map, MM_CLAIM_OWNED, true, 2, 5);
     set_cursor(1, 24, 0, 0);
     assert_int_equal(sweep(1), MM_SWEPT_SETTLED);

@@ -54,8 +54,8 @@ struct mm_config {
 int mm_config_default(struct mm_config *config, mamuto_error_t *err);
 /* From a file, or from text. MAMUTO_ECONFIG with file (err->file), line and key, and what would be right; ENOMEM.
  * *config is untouched on failure. Relative paths in a file are from the file's folder, and come out absolute: cc and
- * launch's program if they have a slash, the folders of -I -L -isystem -iquote -idirafter, other arguments in libs, those
- * in cflags that have a slash, and all of modules, workdir, agent, identity, known_hosts_file and ssh_config. */
+ * launch's program if they have a slash, the folders of -I -L -isystem -iquote -idirafter, other arguments in libs,
+ * those in cflags that have a slash, and all of modules, workdir, agent, identity, known_hosts_file and ssh_config. */
 int mm_config_load(struct mm_config *config, const char *path, mamuto_error_t *err);
 int mm_config_parse(struct mm_config *config, const char *text, mamuto_error_t *err);
 /* ECONFIG where it has a host that this version cannot use: one that is not this machine. */

@@ -1,7 +1,7 @@
 /* The sentences of a config that is refused: name:line: key: what is wrong, what would be right.
  *
- * Called while a config is read, for the first thing that is wrong with it. The line is looked for only then (jsonpos.c).
- * Whatever the user has written is shown without control characters, and cut, so that a hostile text cannot push the
+ * Called while a config is read, for the first thing that is wrong with it. The line is looked for only then
+ * (jsonpos.c). Whatever the user has written is shown without control characters, and cut, so that a hostile text cannot push the
  * sentence's end out or play with a terminal. */
 #include "core/config_read.h"
 #include "core/error.h"

@@ -1,7 +1,7 @@
 /* The hosts of a config: what one owns, what it begins with, and reading them all.
  *
- * config.c calls it with the top level's values, which are every host's defaults; a host's own win, and its environment is
- * merged into theirs. This machine's fields of what concerns other hosts alone are filled, and looked at by nobody. */
+ * config.c calls it with the top level's values, which are every host's defaults; a host's own win, and its environment
+ * is merged into theirs. This machine's fields of what concerns other hosts alone are filled, and looked at by nobody. */
 #include "core/alloc.h"
 #include "core/config_read.h"
 #include "core/error.h"

@@ -1,4 +1,4 @@
-/* What the files that read a config share: where the reader is, its sentences, the table of keys. For core/config*.c. */
+/* What the files that read a config share: where the reader is, its sentences, the table of keys. */
 #ifndef MM_CORE_CONFIG_READ_H
 #define MM_CORE_CONFIG_READ_H
 

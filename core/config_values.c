@@ -1,8 +1,8 @@
 /* Readers of a config's values: type and range of one value, into a field of the host.
  *
- * The table in config_keys.c names them, and what each is told: the field, the range, the words, and the sentence of what
- * is right. A value of the same field is replaced, since a host begins with what the top level says; an environment is
- * merged. On failure the host is still whole, and given up by the caller. */
+ * The table in config_keys.c names them, and what each is told: the field, the range, the words, and the sentence of
+ * what is right. A value of the same field is replaced, since a host begins with what the top level says; an
+ * environment is merged. On failure the host is still whole, and given up by the caller. */
 #include "core/alloc.h"
 #include "core/config_read.h"
 #include "core/program.h"
@@ -163,7 +163,7 @@ int mm_config_read_path(struct mm_config_reader *r, const struct mm_config_key *
     return 0;
 }
 
-/* Blanks and control characters are in no name; what begins with "-" would be an option to the programs it is given to. */
+/* Blanks and control characters are in no name; what begins with "-" would be an option to the programs that get it. */
 static const char *bad_name(const char *text)
 {
     if (text[0] == '-')

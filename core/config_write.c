@@ -1,8 +1,8 @@
 /* mamuto_config_write: a small structure to a config file, for programs that ask their user for hosts.
  *
- * What it writes, the loader reads: the text is read back (config.c) before a file is made, so that what would be refused
- * is an error here, at the one who gave it. The file is new, or nothing is written: no config of the user's is lost. Its
- * mode is 0600 whatever the umask says, since a config that others can write is refused. */
+ * What it writes, the loader reads: the text is read back (config.c) before a file is made, so that what would be
+ * refused is an error here, at the one who gave it. The file is new, or nothing is written: no config of the user's is
+ * lost. Its mode is 0600 whatever the umask says, since a config that others can write is refused. */
 #include "core/alloc.h"
 #include "core/config.h"
 #include "core/error.h"

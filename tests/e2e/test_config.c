@@ -1,5 +1,5 @@
-/* The config of this machine, seen from inside its workers: each key changes something there, and what cannot be done is
- * a clear error of open. The module "place" tells what a worker sees. */
+/* The config of this machine, seen from inside its workers: each key changes something there, and what cannot be done
+ * is a clear error of open. The module "place" tells what a worker sees. */
 #include "tests/support/e2e.h"
 
 #include <sched.h>
@@ -144,15 +144,14 @@ static void config_core_dumps_true_leaves_the_limit(void **state)
     uint64_t seen = 7;
     assert_int_equal(getrlimit(RLIMIT_CORE, &limit), 0);
     limit.rlim_cur = limit.rlim_max;
-    if (limit.rlim_max == 0 || setrlimit(RLIMIT_CORE, &limit) != 0)
-        skip();
+    assert_int_equal(setrlimit(RLIMIT_CORE, &limit), 0);
     mamuto_t *m = with("{}");
     ask(m, "core_limit", &seen);
     assert_int_equal(seen, 0);
     e2e_close(m);
     m = with("{\"core_dumps\": true}");
     ask(m, "core_limit", &seen);
-    assert_true(seen == limit.rlim_cur);
+    assert_true(seen == limit.rlim_cur || e2e_is_sanitized()); /* sanitizers turn cores off themselves */
     e2e_close(m);
 }
 
@@ -372,8 +371,7 @@ static void config_agent_is_the_helper_program(void **state)
     (void)state;
     const char *named = getenv("MAMUTO_AGENT");
     char script[4300];
-    if (!named)
-        skip();
+    assert_non_null(named); /* as CTest has it */
     snprintf(script, sizeof script, "#!/bin/sh\n: > \"$E2E_DIR/it-ran\"\nexec \"%s\" \"$@\"\n", named);
     write_script("agent", script);
     mamuto_t *m = opened(&(mamuto_options_t){

@@ -267,8 +267,8 @@ static void config_keys_of_another_host_are_read(void **state)
                                 { l->data_port_first, 80 },
                                 { l->data_port_last, 80 },
                                 { l->cores, 0 },
-                                { l->known_hosts, 0 },
-                                { l->same_code, 0 },
+                                { (int)l->known_hosts, 0 },
+                                { (int)l->same_code, 0 },
                                 { l->connect_timeout_ms, 10000 },
                                 { l->inflight_bytes, 67108864 } };
     for (size_t i = 0; i < COUNT(integers); i++)

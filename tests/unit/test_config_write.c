@@ -39,7 +39,7 @@ static int remove_folder(void **state)
 
 static struct mm_config written(const mamuto_config_t *config)
 {
-    struct mm_config read;
+    struct mm_config read = { 0 };
     mamuto_error_t err = { 0 };
     if (mamuto_config_write(file, config, &err) || mm_config_load(&read, file, &err))
         fail_msg("%s", err.text);

@@ -160,28 +160,6 @@ static void forkserver_forgets_the_verdict_on_a_worker_that_left_by_itself(void 
 
 /* ---- Files that are attached ----------------------------------------------------------------------------------------- */
 
-/* A worker took the number that the board had when it started for its own, though its files were older. */
-static void forkserver_renews_workers_until_it_has_heard_of_the_newest_file(void **state)
-{
-    (void)state;
-    pid_t pid = started();
-    bump(1); /* the message is still to come */
-    for (int i = 0; i < 4; i++)
-        pid = renewed(pid);
-    tell_of_serial(1);
-    handled(); /* the last worker may have been forked before that: one that is forked from here on stays */
-    kill(last, SIGKILL);
-    for (next(); message.type == MM_MSG_UP; next())
-        kill((pid_t)message.a, SIGKILL);
-    assert_int_equal(message.type, MM_MSG_DIED);
-    mm_pool_respawn(&pool, 0);
-    pid = renewed(0);
-    while (!atomic_load(&pool.board->lanes[0].parked))
-        sched_yield();
-    assert_int_equal(handled(), 0);
-    assert_int_equal(pool.board->lanes[0].pid, pid);
-}
-
 static int make_file(double value)
 {
     int fd = memfd_create("forkserver", MFD_CLOEXEC);
@@ -196,6 +174,34 @@ static void send_file(int fd, uint32_t serial)
 {
     pool.message = (struct mm_message){ .type = MM_MSG_ATTACH, .id = 0, .b = PAGE, .serial = serial };
     assert_int_equal(mm_control_send(pool.control, &pool.message, fd), 0);
+}
+
+/* A worker took the number that the board had when it started for its own, though its files were older. */
+static void forkserver_renews_workers_until_it_has_heard_of_the_newest_file(void **state)
+{
+    (void)state;
+    pid_t pid = started();
+    bump(2); /* the messages are still to come */
+    for (int i = 0; i < 4; i++)
+        pid = renewed(pid);
+    int fd = make_file(1);
+    send_file(fd, 1);
+    close(fd);
+    handled();
+    for (int i = 0; i < 4; i++)
+        renewed(0);
+    tell_of_serial(2);
+    handled(); /* the last worker may have been forked before that: one that is forked from here on stays */
+    kill(last, SIGKILL);
+    for (next(); message.type == MM_MSG_UP; next())
+        kill((pid_t)message.a, SIGKILL);
+    assert_int_equal(message.type, MM_MSG_DIED);
+    mm_pool_respawn(&pool, 0);
+    pid = renewed(0);
+    while (!atomic_load(&pool.board->lanes[0].parked))
+        sched_yield();
+    assert_int_equal(handled(), 0);
+    assert_int_equal(pool.board->lanes[0].pid, pid);
 }
 
 /* A map of the items of the newest file, as this process has it. */

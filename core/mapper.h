@@ -81,6 +81,7 @@ void mm_mapper_hold(mamuto_t *m); /* one more thing in flight */
 void mm_mapper_release(mamuto_t *m);
 int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err);
 void mm_mapper_look(mamuto_t *m); /* is the opening over? */
+void mm_mapper_free(mamuto_t *m); /* it is closed; with its own loop, if it has one */
 
 /* modules.c */
 int mm_mapper_load(mamuto_t *m, const char *path, bool initial, struct mm_mapper_module **module, mamuto_error_t *err);

@@ -56,6 +56,8 @@ struct mamuto {
     void *data;
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     void (*on_close)(void *data);
+    void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
+    char host_reason[512]; /* of the last mamuto_host_t that was filled */
     bool open_owed; /* on_open has not come yet */
     mamuto_error_t open_error;
     const struct mm_node_ops *ops;
@@ -92,6 +94,9 @@ void mm_mapper_cancel_loads(mamuto_t *m);
 void mm_mapper_free_modules(mamuto_t *m);
 /* By its full or its plain name; NULL with EFUNCTION. */
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
+
+/* hosts.c */
+void mm_hosts_on_state(void *owner); /* the node's host was lost, or is back */
 
 /* map.c */
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);

@@ -117,6 +117,7 @@ struct mm_board_map {
     _Alignas(MM_LINE) _Atomic uint64_t words[MM_MAX_LANES];
     _Alignas(MM_LINE) struct mm_returned returned[MM_MAX_RETURNED];
     uint32_t ready_version;                                     /* the master's own: the last value of ready but 0 */
+    _Atomic uint64_t singly_ticks;                              /* time of items that ran singly, not in busy_ticks */
     _Alignas(MM_LINE) struct mm_record records[MM_MAX_RECORDS]; /* of items */
     struct mm_record ended[MM_MAX_LANES];                       /* by lane: what ended the map, of no item */
     _Alignas(4096) char inline_bytes[MM_INLINE_BYTES];

@@ -11,6 +11,7 @@
 
 #include "core/alloc.h"
 #include "core/cpus.h"
+#include "shm/account.h"
 #include "shm/clock.h"
 #include "shm/park.h"
 
@@ -374,6 +375,7 @@ void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
     struct mm_board_map *map = mm_job_map(jobs, job);
     unsigned slot = mm_map_slot(job->gen);
     learn_cost(jobs, job, map);
+    mm_account_settle(jobs, job);
     atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
     atomic_store_explicit(&map->gen, 0, memory_order_release);
     if (job->saw_death)

@@ -1,47 +1,25 @@
-/* The node of this machine: ties pool and jobs to the caller's libuv loop. The only file of shm/, but for
- * loop_watch.c, that knows a loop.
+/* The node of this machine: ties pool and jobs to the caller's libuv loop. With loop_watch.c the only
+ * file of shm/ that knows a loop; what only tells something is in node_calls.c.
  *
  *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
  *       │                          └── its socket ended ──────────►─┘ │
  *       └── it died ──► LOST ◄──────────────── died again and again ──┘        any ── close ──► CLOSING ── life ended ──► gone
  *
  * Three descriptors are watched: the eventfd (a map may have ended), the control socket (deaths, modules), the life pipe
- * (all processes are gone). All
- * are unreferenced: what keeps the loop alive is core's business. No event is called from inside an operation.
+ * (all processes are gone). All are unreferenced: what keeps the loop alive is core's business. No event is called from
+ * inside an operation.
  */
 #include "core/alloc.h"
 #include "core/cpus.h"
-#include "core/node.h"
 #include "core/program.h"
-#include "shm/account.h"
 #include "shm/clock.h"
-#include "shm/jobs.h"
 #include "shm/loop_watch.h"
+#include "shm/node_shm.h"
 #include "shm/park.h"
-#include "shm/stage.h"
 
 #include <stdio.h>
 
-enum state { STARTING, UP, RESTARTING, LOST, CLOSING };
-
-enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
-
-struct mm_node {
-    enum state state;
-    struct mm_pool pool;
-    struct mm_jobs jobs;
-    struct mm_stager stager;
-    uv_loop_t *loop;
-    const struct mm_node_events *events;
-    void *owner;
-    struct mm_loop_watch *control, *event, *life;
-    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
-    uint64_t leave_ns; /* since when they are to leave */
-    uint32_t n_functions[MM_MAX_MODULES];
-    bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
-    uint32_t restarts;            /* since a map has ended */
-    char reason[512];             /* why it is RESTARTING or LOST */
-};
+enum { TICK_MS = 20, STOPPING_TICK_MS = 2, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
 
 static struct mm_node *node_of(uv_poll_t *poll) { return ((struct mm_loop_watch *)poll->data)->owner; }
 
@@ -83,20 +61,26 @@ static void finish(struct mm_node *node, struct mm_job *job)
 
 static void on_tick(uv_timer_t *timer);
 
-static bool needs_ticks(const struct mm_node *node)
+/* How often it is to be looked at by itself; 0: not at all. */
+static unsigned tick_ms(const struct mm_node *node)
 {
     bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first;
-    for (uint64_t used = node->jobs.used; used && !needed; used &= used - 1)
-        needed = node->jobs.slots[__builtin_ctzll(used)].stopping;
-    return needed;
+    for (uint64_t used = node->jobs.used; used; used &= used - 1)
+        if (node->jobs.slots[__builtin_ctzll(used)].stopping)
+            return STOPPING_TICK_MS;
+    return needed ? TICK_MS : 0;
 }
 
 static void set_timer(struct mm_node *node)
 {
-    if (!needs_ticks(node))
+    unsigned ms = tick_ms(node);
+    if (ms == node->tick_ms)
+        return;
+    node->tick_ms = ms;
+    if (ms)
+        uv_timer_start(&node->timer, on_tick, ms, ms);
+    else
         uv_timer_stop(&node->timer);
-    else if (!uv_is_active((uv_handle_t *)&node->timer))
-        uv_timer_start(&node->timer, on_tick, TICK_MS, TICK_MS);
 }
 
 /* Looks at every map, having said before that it is about to sleep. */
@@ -474,22 +458,20 @@ static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, co
     return mm_pool_attach(&node->pool, fd, offset, bytes, p, err);
 }
 
-static int workers(const struct mm_node *node)
-{
-    return node->state == STARTING ? 0 : (int)node->pool.board->n_workers;
-}
-
-static void describe(struct mm_node *node, struct mm_node_state *state)
-{
-    static const char *const names[] = { "starting", "up", "lost", "lost", "lost" };
-    const char *reason = node->state == CLOSING ? "the mapper is being closed" : node->reason;
-    *state = (struct mm_node_state){ .state = names[node->state] };
-    state->reason = node->state > UP ? reason : NULL;
-    state->workers = workers(node);
-    mm_account_total(&node->jobs, &state->items, &state->busy);
-}
-
 const struct mm_node_ops mm_node_shm = {
-    "shm",        open_node, close_node, load,        run,    cancel,  NULL,     assist,
-    prepare_help, alloc,     free_array, array_bytes, attach, workers, describe,
+    "shm",
+    open_node,
+    close_node,
+    load,
+    run,
+    cancel,
+    NULL,
+    assist,
+    prepare_help,
+    alloc,
+    free_array,
+    array_bytes,
+    attach,
+    mm_node_shm_workers,
+    mm_node_shm_describe,
 };

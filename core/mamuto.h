@@ -600,7 +600,7 @@ typedef struct {
 typedef struct {
     const char *name;   /* of the config; "localhost" is this machine */
     const char *state;  /* "starting", "up", "lost" */
-    const char *reason; /* why it is lost, else NULL */
+    const char *reason; /* why it is lost (for good, or until its workers are started anew), else NULL */
     int cores;          /* workers */
     uint64_t items;     /* settled there */
     uint64_t bytes_out, bytes_in;
@@ -660,9 +660,10 @@ MAMUTO_API int mamuto_load_wait(mamuto_t *m, const char *path, mamuto_error_t *e
 /* Looks a function up. Errors: EFUNCTION, with the nearest name there is. */
 MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamuto_error_t *err);
 
-/* All functions there are, by module in the order of loading, and by line: how many; the first max of them in infos. */
+/* All functions there are, by module in the order of loading, and by line: how many; the first max of them in infos, which
+ * may be NULL where max is 0. Of a mapper that is not open yet: those of the modules that are loaded. */
 MAMUTO_API size_t mamuto_functions(mamuto_t *m, mamuto_function_t *infos, size_t max);
-/* All hosts of the mapper: how many; the first max of them in hosts. */
+/* All hosts of the mapper: how many; the first max of them in hosts, which may be NULL where max is 0. */
 MAMUTO_API size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max);
 
 /* Maps a function over its scattered arguments. Same result as this loop:

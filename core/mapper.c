@@ -90,6 +90,8 @@ static void on_up(void *owner, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = owner;
     m->node_up = status == 0;
+    if (!status)
+        mm_hosts_on_state(m);
     if (status)
         mm_error_copy(&m->open_error, err);
     mm_mapper_look(m);
@@ -103,7 +105,7 @@ static void on_lost(void *owner, const mamuto_error_t *err)
 static void on_closed(void *owner);
 
 static const struct mm_node_events events = {
-    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, on_lost, on_closed
+    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, mm_hosts_on_state, on_lost, on_closed
 };
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
@@ -188,6 +190,7 @@ static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_e
     m->loop = options->loop ? options->loop : &m->own_loop;
     m->data = options->data;
     m->on_open = options->on_open;
+    m->on_host = options->on_host;
     code = read_config(m, options, err);
     if (!code && (code = begin(m, err)) != 0)
         mm_config_fini(&m->config);

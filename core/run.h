@@ -24,6 +24,9 @@ struct mm_run_arg {
 
 enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
 
+/* Those with more are served first; one turn in MM_PLAIN_TURN goes by order alone, so that nobody starves. */
+enum { MM_MOST_PRIORITY = 100, MM_PLAIN_TURN = 16 };
+
 struct mm_run {
     const struct mm_function *function;
     uint64_t first, n; /* items [first, first + n) of the map; n >= 1 */

@@ -39,6 +39,7 @@ struct mm_runner {
     int (*run)(mamuto_chunk_t *);
     bool staged;
     struct mm_failure failure; /* of the call that runs */
+    uint64_t busy_ticks;       /* that it spent on items */
 };
 
 /* Resolves the map's function and arguments; the lane is in the map. The module is loaded already. false: an argument

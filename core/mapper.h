@@ -29,9 +29,23 @@ struct mm_mapper_module {
 
 enum mm_map_state { MM_MAP_QUEUED, MM_MAP_RUNNING, MM_MAP_ENDED };
 
-/* One map in flight: its handle. */
+struct mamuto_map_s;
+
+/* A call that takes several runs, one after the other: a reduction, a result of variable length. */
+struct mm_plan {
+    /* A run has ended so. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
+    int (*next)(struct mamuto_map_s *map, int status, uint64_t failed, const mamuto_error_t *ran, mamuto_error_t *err);
+    void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
+    void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */
+    struct mm_run whole;                             /* the call as it was checked: the caller's arrays */
+};
+enum { MM_PLAN_GOES_ON = 2 };
+
+/* One call in flight: its handle. */
 struct mamuto_map_s {
-    struct mm_run run; /* first: a run's map is found by its address */
+    struct mm_run run;    /* first: a run's map is found by its address */
+    struct mm_plan *plan; /* NULL: one run is all there is */
+    bool fresh;           /* the run has just begun: a caller that waits may assist */
     mamuto_t *mapper;
     enum mm_map_state state;
     struct mamuto_map_s *next, *previous; /* in its list */
@@ -102,6 +116,15 @@ const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_e
 void mm_hosts_on_state(void *owner); /* the node's host was lost, or is back */
 
 /* map.c */
+/* What a call is made into: map->run, and map->plan if it takes several. */
+typedef int mm_map_fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
+int mm_map_submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill, mamuto_map_t **map,
+                  mamuto_error_t *err);
+int mm_map_submit_wait(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill,
+                       mamuto_error_t *err);
+/* For a fill: has the functions that a helping caller runs at hand. */
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err);
+int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *function, mamuto_error_t *err);
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
 void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err);
 bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */

@@ -48,6 +48,7 @@ struct mm_runner {
     struct mm_folder folder;      /* of a map over groups */
     bool staged;
     struct mm_failure failure; /* of the call that runs */
+    uint64_t busy_ticks;       /* that it spent on items */
 };
 
 enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };

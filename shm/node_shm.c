@@ -1,77 +1,13 @@
-/* The node of this machine: ties pool and jobs to the caller's libuv loop. The only file of shm/ that knows a loop.
- *
- *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
- *       │                          └── its socket ended ──────────►─┘ │
- *       └── it died ──► LOST ◄──────────────── died again and again ──┘        any ── close ──► CLOSING ── life ended ──► gone
- *
- * Three descriptors are watched: the eventfd (a map may have ended), the control socket (deaths, modules), the life pipe
- * (all processes are gone). Watches are heap objects of their own, since a handle lives until its close callback. All
- * are unreferenced: what keeps the loop alive is core's business. No event is called from inside an operation.
+/* The node of this machine: ties pool and jobs to the caller's libuv loop. With shm/node_life.c, which watches the
+ * processes, the only file of shm/ that knows a loop. No event is called from inside an operation.
  */
+#include "shm/node_shm.h"
+
 #include "core/alloc.h"
 #include "core/cpus.h"
-#include "core/node.h"
 #include "core/program.h"
 #include "shm/clock.h"
-#include "shm/jobs.h"
 #include "shm/park.h"
-#include "shm/stage.h"
-
-enum state { STARTING, UP, RESTARTING, LOST, CLOSING };
-
-enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
-
-struct watch {
-    uv_poll_t poll;
-    struct mm_node *node;
-};
-
-struct mm_node {
-    enum state state;
-    struct mm_pool pool;
-    struct mm_jobs jobs;
-    struct mm_stager stager;
-    uv_loop_t *loop;
-    const struct mm_node_events *events;
-    void *owner;
-    struct watch *control, *event, *life;
-    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
-    uint64_t leave_ns; /* since when they are to leave */
-    uint32_t n_functions[MM_MAX_MODULES];
-    bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
-    uint32_t restarts;            /* since a map has ended */
-};
-
-/* --- watches --------------------------------------------------------------------------------------------------- */
-
-static void free_watch(uv_handle_t *handle) { mm_free(handle->data); }
-
-static void unwatch(struct watch **watch)
-{
-    if (*watch)
-        uv_close((uv_handle_t *)&(*watch)->poll, free_watch);
-    *watch = NULL;
-}
-
-static int watch_fd(struct mm_node *node, struct watch **watch, int fd, uv_poll_cb on_ready, mamuto_error_t *err)
-{
-    struct watch *fresh = mm_alloc(sizeof *fresh);
-    if (!fresh)
-        return mm_error_set(err, MAMUTO_ENOMEM, "no memory for a handle");
-    fresh->node = node;
-    int code = uv_poll_init(node->loop, &fresh->poll, fd);
-    if (code) {
-        mm_free(fresh);
-        return mm_error_set(err, MAMUTO_ESYSTEM, "cannot watch a descriptor: %s", uv_strerror(code));
-    }
-    fresh->poll.data = fresh;
-    *watch = fresh;
-    uv_poll_start(&fresh->poll, UV_READABLE, on_ready);
-    uv_unref((uv_handle_t *)&fresh->poll);
-    return 0;
-}
-
-static struct mm_node *node_of(uv_poll_t *poll) { return ((struct watch *)poll->data)->node; }
 
 /* --- maps ------------------------------------------------------------------------------------------------------ */
 
@@ -109,51 +45,33 @@ static void finish(struct mm_node *node, struct mm_job *job)
         report_ran(node, run, status, failed, &err);
 }
 
-static void on_tick(uv_timer_t *timer);
-
-static bool needs_ticks(const struct mm_node *node)
-{
-    bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first;
-    for (uint64_t used = node->jobs.used; used && !needed; used &= used - 1)
-        needed = node->jobs.slots[__builtin_ctzll(used)].stopping;
-    return needed;
-}
-
-static void set_timer(struct mm_node *node)
-{
-    if (!needs_ticks(node))
-        uv_timer_stop(&node->timer);
-    else if (!uv_is_active((uv_handle_t *)&node->timer))
-        uv_timer_start(&node->timer, on_tick, TICK_MS, TICK_MS);
-}
-
 /* Looks at every map, having said before that it is about to sleep. */
-static void check_all(struct mm_node *node)
+void mm_node_check_all(struct mm_node *node)
 {
     atomic_store(&node->pool.board->polling, 1);
     atomic_thread_fence(memory_order_seq_cst);
     for (uint64_t used = node->jobs.used; used; used &= used - 1) {
         struct mm_job *job = &node->jobs.slots[__builtin_ctzll(used)];
-        if (node->state != CLOSING && job->run && mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
+        if (node->state != MM_NODE_CLOSING && job->run && mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
             finish(node, job);
     }
-    if (node->state == CLOSING)
+    if (node->state == MM_NODE_CLOSING)
         return;
     mm_stager_go_on(&node->stager);
-    set_timer(node);
+    mm_node_set_timer(node);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     (void)status, (void)events;
-    struct mm_node *node = node_of(poll);
+    struct mm_node *node = mm_node_of(poll);
     mm_pool_on_event(&node->pool);
-    check_all(node);
+    mm_node_check_all(node);
 }
 
 static int run(struct mm_node *node, struct mm_run *map, mamuto_error_t *err)
 {
-    if (node->state == LOST || node->state == CLOSING)
+    if (node->state == MM_NODE_LOST || node->state == MM_NODE_CLOSING)
         return mm_error_set(err, MAMUTO_EHOST, "the workers of this machine are gone");
     if (mm_stager_is_full(&node->stager))
         return MM_NODE_FULL;
@@ -161,14 +79,14 @@ static int run(struct mm_node *node, struct mm_run *map, mamuto_error_t *err)
         return mm_jobs_submit(&node->jobs, map, err);
     int code = mm_stager_begin(&node->stager, map, err);
     if (code == 0)
-        set_timer(node);
+        mm_node_set_timer(node);
     return code;
 }
 
 static void cancel(struct mm_node *node, struct mm_run *map)
 {
     struct mm_stage *stage = mm_stager_find(&node->stager, map);
-    if (node->state == CLOSING) /* which ends it anyway */
+    if (node->state == MM_NODE_CLOSING) /* which ends it anyway */
         return;
     if (map->job)
         mm_jobs_stop(&node->jobs, map->job, MAMUTO_ECANCELED);
@@ -178,8 +96,8 @@ static void cancel(struct mm_node *node, struct mm_run *map)
         return;
     uint64_t one = 1; /* looked at from the loop, not from here */
     if (write(node->pool.event, &one, sizeof one) < 0)
-        set_timer(node);
-    set_timer(node);
+        mm_node_set_timer(node);
+    mm_node_set_timer(node);
 }
 
 static void assist(struct mm_node *node, struct mm_run *map)
@@ -194,7 +112,7 @@ static void assist(struct mm_node *node, struct mm_run *map)
     if (mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
         finish(node, job);
     else
-        check_all(node);
+        mm_node_check_all(node);
 }
 
 static int prepare_help(struct mm_node *node, uint32_t module, mamuto_error_t *err)
@@ -207,9 +125,9 @@ static int prepare_help(struct mm_node *node, uint32_t module, mamuto_error_t *e
 static void on_up(void *owner, int status, const mamuto_error_t *err)
 {
     struct mm_node *node = owner;
-    if (node->state != STARTING)
+    if (node->state != MM_NODE_STARTING)
         return;
-    node->state = status ? LOST : UP;
+    node->state = status ? MM_NODE_LOST : MM_NODE_UP;
     node->events->on_up(node->owner, status, err);
 }
 
@@ -255,151 +173,6 @@ static void on_death(void *owner, const struct mm_death *death)
 
 static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded, on_death };
 
-/* --- life and death of the processes ---------------------------------------------------------------------------- */
-
-static void give_up_control(struct mm_node *node, bool force)
-{
-    unwatch(&node->control);
-    mm_pool_stop(&node->pool, force);
-    node->leave_ns = mm_now_ns();
-    set_timer(node);
-}
-
-static void on_control(uv_poll_t *poll, int status, int events)
-{
-    (void)events;
-    struct mm_node *node = node_of(poll);
-    if (!mm_pool_on_control(&node->pool) || status < 0) {
-        if (node->state == UP)
-            node->state = RESTARTING;
-        give_up_control(node, false);
-    }
-    if (node->state != CLOSING)
-        check_all(node);
-}
-
-static void on_life(uv_poll_t *poll, int status, int events);
-
-static int start(struct mm_node *node, mamuto_error_t *err)
-{
-    int code = mm_pool_start(&node->pool, err);
-    if (node->pool.life >= 0 && !code)
-        code = watch_fd(node, &node->life, node->pool.life, on_life, err);
-    if (node->pool.control >= 0 && !code)
-        code = watch_fd(node, &node->control, node->pool.control, on_control, err);
-    return code;
-}
-
-static void lose(struct mm_node *node, const mamuto_error_t *err)
-{
-    bool was_up = node->state != STARTING;
-    node->state = LOST;
-    for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++) {
-        struct mm_job *job = &node->jobs.slots[slot];
-        if (!job->run)
-            continue;
-        struct mm_run *map = job->run;
-        mm_jobs_remove(&node->jobs, job);
-        if (!mm_stager_find(&node->stager, map))
-            node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
-    }
-    mm_stager_lose(&node->stager, err);
-    if (was_up)
-        node->events->on_lost(node->owner, err);
-    else
-        node->events->on_up(node->owner, err->code, err);
-}
-
-/* The process that was to load them is gone. */
-static void fail_loads(struct mm_node *node)
-{
-    for (uint32_t i = 0; i < MM_MAX_MODULES; i++) {
-        mamuto_error_t err = { 0 };
-        if (!node->loading[i])
-            continue;
-        node->loading[i] = false;
-        mm_error_set(&err, MAMUTO_EHOST, "the process that loads modules was killed meanwhile: load it again");
-        node->events->on_loaded(node->owner, i, err.code, &err);
-    }
-}
-
-static void restart(struct mm_node *node)
-{
-    mamuto_error_t err = { 0 };
-    fail_loads(node);
-    mm_jobs_on_all_dead(&node->jobs);
-    if (node->state == STARTING)
-        mm_error_set(&err, MAMUTO_EHOST, "the helper program that forks the workers died while it started");
-    else if (++node->restarts > RESTARTS)
-        mm_error_set(&err, MAMUTO_EHOST, "the process that forks the workers died %d times in a row", RESTARTS + 1);
-    else if (start(node, &err) == 0) {
-        node->state = UP;
-        check_all(node);
-        return;
-    }
-    lose(node, &err);
-}
-
-static void on_timer_closed(uv_handle_t *timer)
-{
-    struct mm_node *node = timer->data;
-    const struct mm_node_events *events = node->events;
-    void *owner = node->owner;
-    mm_free(node);
-    events->on_closed(owner);
-}
-
-static void take_down(struct mm_node *node)
-{
-    unwatch(&node->control);
-    unwatch(&node->event);
-    unwatch(&node->life);
-    mm_jobs_fini(&node->jobs);
-    mm_stager_fini(&node->stager);
-    mm_pool_fini(&node->pool);
-    uv_close((uv_handle_t *)&node->timer, on_timer_closed);
-}
-
-/* No process of the pool is left. */
-static void on_all_gone(struct mm_node *node)
-{
-    unwatch(&node->life);
-    mm_pool_close_life(&node->pool);
-    if (node->control) /* what it said before it died */
-        mm_pool_on_control(&node->pool);
-    unwatch(&node->control);
-    mm_pool_stop(&node->pool, false);
-    node->leave_ns = 0;
-    if (node->state == CLOSING)
-        take_down(node);
-    else if (node->state != LOST)
-        restart(node);
-}
-
-static void on_life(uv_poll_t *poll, int status, int events)
-{
-    (void)status, (void)events;
-    struct mm_node *node = node_of(poll);
-    if (node->life && mm_pool_on_life(&node->pool))
-        on_all_gone(node);
-}
-
-static void on_tick(uv_timer_t *timer)
-{
-    struct mm_node *node = timer->data;
-    uint64_t left_for_ms = node->leave_ns ? (mm_now_ns() - node->leave_ns) / 1000000 : 0;
-    if (left_for_ms > FORCE_AFTER_MS)
-        mm_pool_stop(&node->pool, true);
-    if (left_for_ms > GIVE_UP_AFTER_MS && mm_pool_server_is_gone(&node->pool)) {
-        on_all_gone(node);
-        return;
-    }
-    if (node->state == CLOSING)
-        return;
-    mm_jobs_sweep_later(&node->jobs);
-    check_all(node);
-}
-
 /* --- open and close --------------------------------------------------------------------------------------------- */
 
 static bool pins(const struct mm_config *config, int workers)
@@ -430,30 +203,30 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
-    code = watch_fd(node, &node->event, node->pool.event, on_event, err);
+    code = mm_node_watch_fd(node, &node->event, node->pool.event, on_event, err);
     if (!code)
-        code = start(node, err);
+        code = mm_node_start(node, err);
     *out = node; /* also after a failure: what was begun is taken down by close */
     return code;
 }
 
 static void close_node(struct mm_node *node)
 {
-    node->state = CLOSING;
+    node->state = MM_NODE_CLOSING;
     mm_stager_stop(&node->stager);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;
-    unwatch(&node->control);
+    mm_node_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
     if (!node->life) {
         if (node->pool.server > 0) /* started, but never watched */
             mm_pool_end_server(&node->pool);
-        take_down(node);
+        mm_node_take_down(node);
         return;
     }
     node->leave_ns = mm_now_ns();
-    set_timer(node);
+    mm_node_set_timer(node);
 }
 
 static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
@@ -488,7 +261,7 @@ static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, co
 
 static int workers(const struct mm_node *node)
 {
-    return node->state == STARTING ? 0 : (int)node->pool.board->n_workers;
+    return node->state == MM_NODE_STARTING ? 0 : (int)node->pool.board->n_workers;
 }
 
 const struct mm_node_ops mm_node_shm = { "shm",  open_node,    close_node, load,       run,         cancel, NULL,

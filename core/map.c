@@ -54,6 +54,7 @@ static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *
 {
     mamuto_t *m = map->mapper;
     map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
+    mm_keep_release(&map->run);
     m->depth++;
     if (map->waited) {
         map->waited->over = true;
@@ -112,7 +113,13 @@ static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call
     const struct mm_function *function = mm_mapper_find(m, call->function, err);
     if (!function)
         return MAMUTO_EFUNCTION;
-    int code = mm_args_check(function, call, &map->run, err);
+    mamuto_call_t room;
+    const mamuto_call_t *given = call;
+    int code = mm_resident_resolve(m, function, &call, &room, err);
+    if (!code)
+        code = mm_args_check(function, call, &map->run, err);
+    if (!code)
+        mm_resident_mark(given, &map->run);
     map->run.wait = wait;
     map->run.help = wait && call->help;
     if (!code && map->run.help && map->run.n && m->ops->prepare_help)
@@ -143,6 +150,7 @@ static int submit(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **handle,
         free_map(m, map);
         return code;
     }
+    mm_keep_hold(&map->run);
     mm_mapper_hold(m);
     if (!map->run.n)
         end_later(map);

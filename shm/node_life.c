@@ -53,7 +53,7 @@ static void on_tick(uv_timer_t *timer);
 
 static bool needs_ticks(const struct mm_node *node)
 {
-    bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first;
+    bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first || node->keeper.first;
     for (uint64_t used = node->jobs.used; used && !needed; used &= used - 1)
         needed = node->jobs.slots[__builtin_ctzll(used)].stopping;
     return needed;
@@ -116,6 +116,7 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
             node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
     }
     mm_stager_lose(&node->stager, err);
+    mm_keeper_lose(&node->keeper, err);
     if (was_up)
         node->events->on_lost(node->owner, err);
     else
@@ -168,6 +169,7 @@ void mm_node_take_down(struct mm_node *node)
     mm_node_unwatch(&node->life);
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
+    mm_keeper_fini(&node->keeper);
     mm_pool_fini(&node->pool);
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }

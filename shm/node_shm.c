@@ -58,6 +58,7 @@ void mm_node_check_all(struct mm_node *node)
     if (node->state == MM_NODE_CLOSING)
         return;
     mm_stager_go_on(&node->stager);
+    mm_keeper_go_on(&node->keeper);
     mm_node_set_timer(node);
 }
 
@@ -118,6 +119,35 @@ static void assist(struct mm_node *node, struct mm_run *map)
 static int prepare_help(struct mm_node *node, uint32_t module, mamuto_error_t *err)
 {
     return mm_jobs_prepare_help(&node->jobs, module, err);
+}
+
+/* --- kept arrays -------------------------------------------------------------------------------------------------- */
+
+static void report_kept(void *context, struct mm_keep *keep, int status, const mamuto_error_t *err)
+{
+    struct mm_node *node = context;
+    node->events->on_kept(node->owner, keep, status, err);
+}
+
+static int keep(struct mm_node *node, struct mm_keep *what, mamuto_error_t *err)
+{
+    if (node->state == MM_NODE_LOST || node->state == MM_NODE_CLOSING)
+        return mm_error_set(err, MAMUTO_EHOST, "mamuto_keep: the workers of this machine are gone");
+    int code = mm_keeper_begin(&node->keeper, what, err);
+    mm_node_set_timer(node);
+    return code;
+}
+
+static void cancel_keep(struct mm_node *node, struct mm_keep *what)
+{
+    if (node->state != MM_NODE_CLOSING) /* which ends it anyway */
+        mm_keeper_cancel(&node->keeper, what);
+}
+
+static void drop(struct mm_node *node, struct mm_keep *what)
+{
+    if (node->state != MM_NODE_CLOSING) /* then the arena goes as a whole */
+        mm_keeper_drop(&node->keeper, what);
 }
 
 /* --- what the pool tells --------------------------------------------------------------------------------------- */
@@ -200,6 +230,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     }
     mm_jobs_init(&node->jobs, &node->pool, mm_program_functions());
     mm_stager_init(&node->stager, &node->jobs, report_ran, node);
+    mm_keeper_init(&node->keeper, &node->pool, report_kept, node);
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
@@ -214,6 +245,7 @@ static void close_node(struct mm_node *node)
 {
     node->state = MM_NODE_CLOSING;
     mm_stager_stop(&node->stager);
+    mm_keeper_stop(&node->keeper);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;
@@ -264,5 +296,19 @@ static int workers(const struct mm_node *node)
     return node->state == MM_NODE_STARTING ? 0 : (int)node->pool.board->n_workers;
 }
 
-const struct mm_node_ops mm_node_shm = { "shm",  open_node,    close_node, load,       run,         cancel, NULL,
-                                         assist, prepare_help, alloc,      free_array, array_bytes, attach, workers };
+const struct mm_node_ops mm_node_shm = { .kind = "shm",
+                                         .open = open_node,
+                                         .close = close_node,
+                                         .load = load,
+                                         .run = run,
+                                         .cancel = cancel,
+                                         .assist = assist,
+                                         .prepare_help = prepare_help,
+                                         .alloc = alloc,
+                                         .free = free_array,
+                                         .array_bytes = array_bytes,
+                                         .attach = attach,
+                                         .keep = keep,
+                                         .cancel_keep = cancel_keep,
+                                         .drop = drop,
+                                         .workers = workers };

@@ -5,6 +5,7 @@
 
 #include "core/node.h"
 #include "shm/jobs.h"
+#include "shm/keep.h"
 #include "shm/stage.h"
 
 enum mm_node_state { MM_NODE_STARTING, MM_NODE_UP, MM_NODE_RESTARTING, MM_NODE_LOST, MM_NODE_CLOSING };
@@ -19,11 +20,13 @@ struct mm_node {
     struct mm_pool pool;
     struct mm_jobs jobs;
     struct mm_stager stager;
+    struct mm_keeper keeper;
     uv_loop_t *loop;
     const struct mm_node_events *events;
     void *owner;
     struct mm_node_watch *control, *event, *life;
-    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
+    uv_timer_t
+        timer; /* while a map is stopping or copied, an array kept, a sweep was put off, or processes are to leave */
     uint64_t leave_ns; /* since when they are to leave */
     uint32_t n_functions[MM_MAX_MODULES];
     bool loading[MM_MAX_MODULES]; /* on_loaded is owed */

@@ -29,9 +29,23 @@ struct mm_mapper_module {
 
 enum mm_map_state { MM_MAP_QUEUED, MM_MAP_RUNNING, MM_MAP_ENDED };
 
-/* One map in flight: its handle. */
+struct mamuto_map_s;
+
+/* A call that takes several runs, one after the other: a reduction, a result of variable length. */
+struct mm_plan {
+    /* A run has ended so. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
+    int (*next)(struct mamuto_map_s *map, int status, uint64_t failed, const mamuto_error_t *ran, mamuto_error_t *err);
+    void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
+    void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */
+    struct mm_run whole;                             /* the call as it was checked: the caller's arrays */
+};
+enum { MM_PLAN_GOES_ON = 2 };
+
+/* One call in flight: its handle. */
 struct mamuto_map_s {
-    struct mm_run run; /* first: a run's map is found by its address */
+    struct mm_run run;    /* first: a run's map is found by its address */
+    struct mm_plan *plan; /* NULL: one run is all there is */
+    bool fresh;           /* the run has just begun: a caller that waits may assist */
     mamuto_t *mapper;
     enum mm_map_state state;
     struct mamuto_map_s *next, *previous; /* in its list */
@@ -111,6 +125,15 @@ void mm_mapper_free_modules(mamuto_t *m);
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
 
 /* map.c */
+/* What a call is made into: map->run, and map->plan if it takes several. */
+typedef int mm_map_fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
+int mm_map_submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill, mamuto_map_t **map,
+                  mamuto_error_t *err);
+int mm_map_submit_wait(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill,
+                       mamuto_error_t *err);
+/* For a fill: has the functions that a helping caller runs at hand. */
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err);
+int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *function, mamuto_error_t *err);
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
 void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err);
 bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */
@@ -124,13 +147,12 @@ void mm_keep_free_all(mamuto_t *m);             /* the handles that are left */
 void mm_keep_hold(const struct mm_run *run);    /* a map with these resident arguments is in flight, */
 void mm_keep_release(const struct mm_run *run); /* and has ended */
 
-/* resident.c: a call's resident arguments against its function. Where there are any, *call becomes *room, the same call
- * with what is kept in their place. EINVAL: of another mapper, not kept yet, forgotten; EARGS: of another type. */
-int mm_resident_resolve(const mamuto_t *m, const struct mm_function *function, const mamuto_call_t **call,
-                        mamuto_call_t *room, mamuto_error_t *err);
-void mm_resident_mark(const mamuto_call_t *call, struct mm_run *run); /* the call as it was given; run.n_in is set */
+/* resident.c: a call against its function, as mm_args_check, of which arguments may be resident. EINVAL: one is of another
+ * mapper, not kept yet, or forgotten; EARGS: of another type. What fills a run from a call uses this one. */
+int mm_resident_check(const mamuto_t *m, const struct mm_function *function, const mamuto_call_t *call,
+                      struct mm_run *run, mamuto_error_t *err);
 
-/* args.c: a call against its function's signature, before anything runs. Fills run; touches nothing on failure but run. */
+/* args.c: a call without resident arguments against its function's signature, before anything runs. Fills run; touches nothing on failure but run. */
 int mm_args_check(const struct mm_function *function, const mamuto_call_t *call, struct mm_run *run,
                   mamuto_error_t *err);
 /* One argument of a type alone, the function's only input; run->dims is set. Fills run->n and run->in[0]. */

@@ -1,7 +1,7 @@
 /* A call's resident arguments: what was kept takes their place before the call is checked, so that kept data is mapped
  * exactly as the same array in place would be. What only a resident argument can be wrong in is checked here: whose it
  * is, whether it is kept, and its type, which must be the function's. Number and lengths are core/args.c's.
- * Called from core/map.c for each call; costs nothing where no argument is resident.
+ * Called for each call, by core/map.c and core/reduce.c; costs nothing where no argument is resident.
  */
 #include "core/error.h"
 #include "core/mapper.h"
@@ -66,8 +66,9 @@ static void replace(mamuto_arg_t *arg)
         arg->count = 0;
 }
 
-int mm_resident_resolve(const mamuto_t *m, const struct mm_function *function, const mamuto_call_t **call,
-                        mamuto_call_t *room, mamuto_error_t *err)
+/* Where there are resident arguments, *call becomes *room, the same call with what is kept in their place. */
+static int resolve(const mamuto_t *m, const struct mm_function *function, const mamuto_call_t **call,
+                   mamuto_call_t *room, mamuto_error_t *err)
 {
     const mamuto_call_t *given = *call;
     for (int k = 0; k < MAMUTO_MAX_ARGS; k++) {
@@ -87,13 +88,26 @@ int mm_resident_resolve(const mamuto_t *m, const struct mm_function *function, c
     return 0;
 }
 
-void mm_resident_mark(const mamuto_call_t *call, struct mm_run *run)
+static void mark(const mamuto_call_t *given, struct mm_run *run)
 {
     for (int k = 0; k < run->n_in; k++) {
         union {
             const mamuto_kept_t *given; /* const for the caller's sake: the handle is the mapper's own */
             struct mamuto_kept *own;
-        } kept = { .given = call->args[k].kept };
-        run->in[k].keep = is_resident(&call->args[k]) ? &kept.own->keep : NULL;
+        } kept = { .given = given->args[k].kept };
+        run->in[k].keep = is_resident(&given->args[k]) ? &kept.own->keep : NULL;
     }
+}
+
+int mm_resident_check(const mamuto_t *m, const struct mm_function *function, const mamuto_call_t *call,
+                      struct mm_run *run, mamuto_error_t *err)
+{
+    const mamuto_call_t *in_place = call;
+    mamuto_call_t room;
+    int code = resolve(m, function, &in_place, &room, err);
+    if (!code)
+        code = mm_args_check(function, in_place, run, err);
+    if (!code)
+        mark(call, run);
+    return code;
 }

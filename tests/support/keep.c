@@ -1,7 +1,6 @@
 /* What the tests of kept arrays share. */
 #include "tests/support/keep.h"
 
-#include "core/mapper.h"
 #include "shm/node_shm.h"
 #include "tests/support/private.h"
 
@@ -103,7 +102,7 @@ void keep_good_map(mamuto_t *m, uv_loop_t *loop, const mamuto_kept_t *kept, cons
 
 int keep_extents(const mamuto_t *m)
 {
-    const struct mm_arena *arena = &m->node->pool.arena;
+    const struct mm_arena *arena = &keep_node(m)->pool.arena;
     int n = 0;
     for (size_t i = 0; i < arena->n_extents; i++)
         n += arena->extents[i].state == MM_EXTENT_USED;

@@ -40,5 +40,6 @@ void keep_good_map(mamuto_t *m, uv_loop_t *loop, const mamuto_kept_t *kept, cons
 
 /* Extents of the mapper's arena that are in use. */
 int keep_extents(const mamuto_t *m);
+struct mm_node *keep_node(const mamuto_t *m);
 
 #endif

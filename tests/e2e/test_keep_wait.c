@@ -142,6 +142,34 @@ static void shape_of_two_dims_is_bound(void **state)
     good_keep();
 }
 
+static void kept_array_is_reduced(void **state)
+{
+    (void)state;
+    enum { MANY = 200000 };
+    mamuto_error_t err = { 0 };
+    static double ones[MANY];
+    double sum = 0, one = 1;
+    for (int i = 0; i < MANY; i++)
+        ones[i] = i % 3;
+    mamuto_kept_t *handle = kept(&(mamuto_keep_t){ .type = "f8", .arg = mamuto_scatter(ones, MANY) });
+    mamuto_call_t call = { .fold = "add", .args = { mamuto_resident(handle) }, .value = &sum };
+    if (mamuto_reduce_wait(m, &call, &err) != 0)
+        fail_msg("%s", err.text);
+    assert_true(sum == MANY - 1);
+    call.function = "add";
+    call.args[1] = mamuto_broadcast(&one);
+    assert_int_equal(mamuto_reduce_wait(m, &call, &err), 0);
+    assert_true(sum == 2 * MANY - 1);
+    call.on_error = MAMUTO_ON_ERROR_SKIP;
+    assert_int_equal(mamuto_reduce(m, &call, NULL, &err), 0);
+    assert_int_equal(mamuto_forget(handle), 0); /* the reduction's several runs hold it */
+    e2e_is_error(mamuto_reduce_wait(m, &call, &err), &err, MAMUTO_EINVAL, "was forgotten");
+    for (int i = 0; i < 1000 && keep_extents(m); i++)
+        mamuto_forget(keep_x());
+    assert_true(sum == 2 * MANY - 1);
+    good_keep();
+}
+
 static int n_called;
 static mamuto_kept_t *seen;
 
@@ -444,6 +472,7 @@ int main(void)
         TEST(all_arguments_may_be_resident),
         TEST(same_array_may_be_two_arguments),
         TEST(shape_of_two_dims_is_bound),
+        TEST(kept_array_is_reduced),
         TEST(forgotten_in_its_on_kept_is_canceled_for_who_waits),
         TEST(bad_keeps_are_refused),
         TEST(bad_calls_of_keep_are_refused),

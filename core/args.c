@@ -32,6 +32,9 @@ static int check_options(struct check *c)
     if (call->item_timeout_ms < 0 || call->retries < 0)
         return FAIL(c, MAMUTO_EINVAL, "item_timeout_ms is %d and retries is %d; neither may be negative",
                     call->item_timeout_ms, call->retries);
+    if (call->priority < -MM_MOST_PRIORITY || call->priority > MM_MOST_PRIORITY)
+        return FAIL(c, MAMUTO_EINVAL, "priority is %d; it is %d to %d", call->priority, -MM_MOST_PRIORITY,
+                    MM_MOST_PRIORITY);
     if (call->on_error != MAMUTO_ON_ERROR_FAIL && call->on_error != MAMUTO_ON_ERROR_SKIP)
         return FAIL(c, MAMUTO_EINVAL, "on_error is %d; it is MAMUTO_ON_ERROR_FAIL or MAMUTO_ON_ERROR_SKIP",
                     call->on_error);
@@ -231,8 +234,8 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
 
 int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, struct mm_run *run, mamuto_error_t *err)
 {
-    bool scatter = arg->kind == MAMUTO_ARG_SCATTER;
-    mamuto_call_t call = { .args = { *arg }, .count = scatter ? 0 : 1 };
+    bool broadcast = arg->kind == MAMUTO_ARG_BROADCAST || arg->kind == MAMUTO_ARG_BROADCAST_VAR;
+    mamuto_call_t call = { .args = { *arg }, .count = broadcast };
     struct check c = { type, &call, run, err, -1 };
     uint64_t bytes;
     int code = check_number(&c);

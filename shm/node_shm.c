@@ -1,13 +1,28 @@
-/* The node of this machine: ties pool and jobs to the caller's libuv loop. With shm/node_life.c, which watches the
- * processes, the only file of shm/ that knows a loop. No event is called from inside an operation.
+/* The node of this machine: ties pool and jobs to the caller's libuv loop. With loop_watch.c the only
+ * file of shm/ that knows a loop; what only tells something is in node_calls.c, memory in
+ * node_arrays.c.
+ *
+ *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
+ *       │                          └── its socket ended ──────────►─┘ │
+ *       └── it died ──► LOST ◄──────────────── died again and again ──┘        any ── close ──► CLOSING ── life ended ──► gone
+ *
+ * Three descriptors are watched: the eventfd (a map may have ended), the control socket (deaths, modules), the life pipe
+ * (all processes are gone). All are unreferenced: what keeps the loop alive is core's business. No event is called from
+ * inside an operation.
  */
-#include "shm/node_shm.h"
-
 #include "core/alloc.h"
 #include "core/cpus.h"
 #include "core/program.h"
 #include "shm/clock.h"
+#include "shm/loop_watch.h"
+#include "shm/node_shm.h"
 #include "shm/park.h"
+
+#include <stdio.h>
+
+enum { TICK_MS = 20, STOPPING_TICK_MS = 2, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
+
+static struct mm_node *node_of(uv_poll_t *poll) { return ((struct mm_loop_watch *)poll->data)->owner; }
 
 /* --- maps ------------------------------------------------------------------------------------------------------ */
 
@@ -28,6 +43,12 @@ static void report_ran(void *context, struct mm_run *run, int status, uint64_t f
     node->events->on_ran(node->owner, run, status, failed, err);
 }
 
+static void report_kept(void *context, struct mm_keep *keep, int status, const mamuto_error_t *err)
+{
+    struct mm_node *node = context;
+    node->events->on_kept(node->owner, keep, status, err);
+}
+
 static void finish(struct mm_node *node, struct mm_job *job)
 {
     mamuto_error_t err; /* large: its code alone says whether it is filled */
@@ -45,34 +66,58 @@ static void finish(struct mm_node *node, struct mm_job *job)
         report_ran(node, run, status, failed, &err);
 }
 
+static void on_tick(uv_timer_t *timer);
+
+/* How often it is to be looked at by itself; 0: not at all. */
+static unsigned tick_ms(const struct mm_node *node)
+{
+    bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first;
+    for (uint64_t used = node->jobs.used; used; used &= used - 1)
+        if (node->jobs.slots[__builtin_ctzll(used)].stopping)
+            return STOPPING_TICK_MS;
+    return needed ? TICK_MS : 0;
+}
+
+static void set_timer(struct mm_node *node)
+{
+    unsigned ms = tick_ms(node);
+    if (ms == node->tick_ms)
+        return;
+    node->tick_ms = ms;
+    if (ms)
+        uv_timer_start(&node->timer, on_tick, ms, ms);
+    else
+        uv_timer_stop(&node->timer);
+}
+
 /* Looks at every map, having said before that it is about to sleep. */
-void mm_node_check_all(struct mm_node *node)
+static void check_all(struct mm_node *node)
 {
     atomic_store(&node->pool.board->polling, 1);
     atomic_thread_fence(memory_order_seq_cst);
     for (uint64_t used = node->jobs.used; used; used &= used - 1) {
         struct mm_job *job = &node->jobs.slots[__builtin_ctzll(used)];
-        if (node->state != MM_NODE_CLOSING && job->run && mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
+        if (node->state != CLOSING && job->run && mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
             finish(node, job);
     }
-    if (node->state == MM_NODE_CLOSING)
+    if (node->state == CLOSING)
         return;
     mm_stager_go_on(&node->stager);
     mm_keeper_go_on(&node->keeper);
-    mm_node_set_timer(node);
+    set_timer(node);
 }
 
 static void on_event(uv_poll_t *poll, int status, int events)
 {
     (void)status, (void)events;
-    struct mm_node *node = mm_node_of(poll);
+    struct mm_node *node = node_of(poll);
     mm_pool_on_event(&node->pool);
-    mm_node_check_all(node);
+    check_all(node);
 }
 
 static int run(struct mm_node *node, struct mm_run *map, mamuto_error_t *err)
 {
-    if (node->state == MM_NODE_LOST || node->state == MM_NODE_CLOSING)
+    if (node->state == LOST || node->state == CLOSING)
         return mm_error_set(err, MAMUTO_EHOST, "the workers of this machine are gone");
     if (mm_stager_is_full(&node->stager))
         return MM_NODE_FULL;
@@ -80,14 +125,14 @@ static int run(struct mm_node *node, struct mm_run *map, mamuto_error_t *err)
         return mm_jobs_submit(&node->jobs, map, err);
     int code = mm_stager_begin(&node->stager, map, err);
     if (code == 0)
-        mm_node_set_timer(node);
+        set_timer(node);
     return code;
 }
 
 static void cancel(struct mm_node *node, struct mm_run *map)
 {
     struct mm_stage *stage = mm_stager_find(&node->stager, map);
-    if (node->state == MM_NODE_CLOSING) /* which ends it anyway */
+    if (node->state == CLOSING) /* which ends it anyway */
         return;
     if (map->job)
         mm_jobs_stop(&node->jobs, map->job, MAMUTO_ECANCELED);
@@ -97,8 +142,8 @@ static void cancel(struct mm_node *node, struct mm_run *map)
         return;
     uint64_t one = 1; /* looked at from the loop, not from here */
     if (write(node->pool.event, &one, sizeof one) < 0)
-        mm_node_set_timer(node);
-    mm_node_set_timer(node);
+        set_timer(node);
+    set_timer(node);
 }
 
 static void assist(struct mm_node *node, struct mm_run *map)
@@ -113,7 +158,7 @@ static void assist(struct mm_node *node, struct mm_run *map)
     if (mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
         finish(node, job);
     else
-        mm_node_check_all(node);
+        check_all(node);
 }
 
 static int prepare_help(struct mm_node *node, uint32_t module, mamuto_error_t *err)
@@ -121,43 +166,17 @@ static int prepare_help(struct mm_node *node, uint32_t module, mamuto_error_t *e
     return mm_jobs_prepare_help(&node->jobs, module, err);
 }
 
-/* --- kept arrays -------------------------------------------------------------------------------------------------- */
-
-static void report_kept(void *context, struct mm_keep *keep, int status, const mamuto_error_t *err)
-{
-    struct mm_node *node = context;
-    node->events->on_kept(node->owner, keep, status, err);
-}
-
-static int keep(struct mm_node *node, struct mm_keep *what, mamuto_error_t *err)
-{
-    if (node->state == MM_NODE_LOST || node->state == MM_NODE_CLOSING)
-        return mm_error_set(err, MAMUTO_EHOST, "mamuto_keep: the workers of this machine are gone");
-    int code = mm_keeper_begin(&node->keeper, what, err);
-    mm_node_set_timer(node);
-    return code;
-}
-
-static void cancel_keep(struct mm_node *node, struct mm_keep *what)
-{
-    if (node->state != MM_NODE_CLOSING) /* which ends it anyway */
-        mm_keeper_cancel(&node->keeper, what);
-}
-
-static void drop(struct mm_node *node, struct mm_keep *what)
-{
-    if (node->state != MM_NODE_CLOSING) /* then the arena goes as a whole */
-        mm_keeper_drop(&node->keeper, what);
-}
-
 /* --- what the pool tells --------------------------------------------------------------------------------------- */
 
 static void on_up(void *owner, int status, const mamuto_error_t *err)
 {
     struct mm_node *node = owner;
-    if (node->state != MM_NODE_STARTING)
+    if (node->state != STARTING)
         return;
-    node->state = status ? MM_NODE_LOST : MM_NODE_UP;
+    node->state = status ? LOST : UP;
+    node->jobs.up_ns = mm_now_ns();
+    if (status)
+        snprintf(node->reason, sizeof node->reason, "%s", err->text);
     node->events->on_up(node->owner, status, err);
 }
 
@@ -203,6 +222,166 @@ static void on_death(void *owner, const struct mm_death *death)
 
 static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded, on_death };
 
+/* --- life and death of the processes ---------------------------------------------------------------------------- */
+
+static void give_up_control(struct mm_node *node, bool force)
+{
+    mm_loop_unwatch(&node->control);
+    mm_pool_stop(&node->pool, force);
+    node->leave_ns = mm_now_ns();
+    set_timer(node);
+}
+
+/* Its workers are gone, or are going; others will be forked. */
+static void set_restarting(struct mm_node *node)
+{
+    if (node->state != UP)
+        return;
+    node->state = RESTARTING;
+    snprintf(node->reason, sizeof node->reason, "the process that forks the workers died; it is started anew");
+    node->events->on_state(node->owner);
+}
+
+static void on_control(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct mm_node *node = node_of(poll);
+    if (!mm_pool_on_control(&node->pool) || status < 0) {
+        give_up_control(node, false);
+        set_restarting(node);
+    }
+    if (node->state != CLOSING)
+        check_all(node);
+}
+
+static void on_life(uv_poll_t *poll, int status, int events);
+
+static int start(struct mm_node *node, mamuto_error_t *err)
+{
+    int code = mm_pool_start(&node->pool, err);
+    if (node->pool.life >= 0 && !code)
+        code = mm_loop_watch_fd(node->loop, node, &node->life, node->pool.life, on_life, err);
+    if (node->pool.control >= 0 && !code)
+        code = mm_loop_watch_fd(node->loop, node, &node->control, node->pool.control, on_control, err);
+    return code;
+}
+
+static void lose(struct mm_node *node, const mamuto_error_t *err)
+{
+    bool was_up = node->state != STARTING;
+    node->state = LOST;
+    snprintf(node->reason, sizeof node->reason, "%s", err->text);
+    for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++) {
+        struct mm_job *job = &node->jobs.slots[slot];
+        if (!job->run)
+            continue;
+        struct mm_run *map = job->run;
+        mm_jobs_remove(&node->jobs, job);
+        if (!mm_stager_find(&node->stager, map))
+            node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
+    }
+    mm_stager_lose(&node->stager, err);
+    mm_keeper_lose(&node->keeper, err);
+    if (was_up) {
+        node->events->on_state(node->owner);
+        node->events->on_lost(node->owner, err);
+    } else
+        node->events->on_up(node->owner, err->code, err);
+}
+
+/* The process that was to load them is gone. */
+static void fail_loads(struct mm_node *node)
+{
+    for (uint32_t i = 0; i < MM_MAX_MODULES; i++) {
+        mamuto_error_t err = { 0 };
+        if (!node->loading[i])
+            continue;
+        node->loading[i] = false;
+        mm_error_set(&err, MAMUTO_EHOST, "the process that loads modules was killed meanwhile: load it again");
+        node->events->on_loaded(node->owner, i, err.code, &err);
+    }
+}
+
+static void restart(struct mm_node *node)
+{
+    mamuto_error_t err = { 0 };
+    set_restarting(node);
+    fail_loads(node);
+    mm_jobs_on_all_dead(&node->jobs);
+    if (node->state == STARTING)
+        mm_error_set(&err, MAMUTO_EHOST, "the helper program that forks the workers died while it started");
+    else if (++node->restarts > RESTARTS)
+        mm_error_set(&err, MAMUTO_EHOST, "the process that forks the workers died %d times in a row", RESTARTS + 1);
+    else if (start(node, &err) == 0) {
+        node->state = UP;
+        node->events->on_state(node->owner);
+        check_all(node);
+        return;
+    }
+    lose(node, &err);
+}
+
+static void on_timer_closed(uv_handle_t *timer)
+{
+    struct mm_node *node = timer->data;
+    const struct mm_node_events *events = node->events;
+    void *owner = node->owner;
+    mm_free(node);
+    events->on_closed(owner);
+}
+
+static void take_down(struct mm_node *node)
+{
+    mm_loop_unwatch(&node->control);
+    mm_loop_unwatch(&node->event);
+    mm_loop_unwatch(&node->life);
+    mm_jobs_fini(&node->jobs);
+    mm_stager_fini(&node->stager);
+    mm_keeper_fini(&node->keeper);
+    mm_pool_fini(&node->pool);
+    uv_close((uv_handle_t *)&node->timer, on_timer_closed);
+}
+
+/* No process of the pool is left. */
+static void on_all_gone(struct mm_node *node)
+{
+    mm_loop_unwatch(&node->life);
+    mm_pool_close_life(&node->pool);
+    if (node->control) /* what it said before it died */
+        mm_pool_on_control(&node->pool);
+    mm_loop_unwatch(&node->control);
+    mm_pool_stop(&node->pool, false);
+    node->leave_ns = 0;
+    if (node->state == CLOSING)
+        take_down(node);
+    else if (node->state != LOST)
+        restart(node);
+}
+
+static void on_life(uv_poll_t *poll, int status, int events)
+{
+    (void)status, (void)events;
+    struct mm_node *node = node_of(poll);
+    if (node->life && mm_pool_on_life(&node->pool))
+        on_all_gone(node);
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct mm_node *node = timer->data;
+    uint64_t left_for_ms = node->leave_ns ? (mm_now_ns() - node->leave_ns) / 1000000 : 0;
+    if (left_for_ms > FORCE_AFTER_MS)
+        mm_pool_stop(&node->pool, true);
+    if (left_for_ms > GIVE_UP_AFTER_MS && mm_pool_server_is_gone(&node->pool)) {
+        on_all_gone(node);
+        return;
+    }
+    if (node->state == CLOSING)
+        return;
+    mm_jobs_sweep_later(&node->jobs);
+    check_all(node);
+}
+
 /* --- open and close --------------------------------------------------------------------------------------------- */
 
 static bool pins(const struct mm_config *config, int workers)
@@ -234,31 +413,31 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
-    code = mm_node_watch_fd(node, &node->event, node->pool.event, on_event, err);
+    code = mm_loop_watch_fd(node->loop, node, &node->event, node->pool.event, on_event, err);
     if (!code)
-        code = mm_node_start(node, err);
+        code = start(node, err);
     *out = node; /* also after a failure: what was begun is taken down by close */
     return code;
 }
 
 static void close_node(struct mm_node *node)
 {
-    node->state = MM_NODE_CLOSING;
+    node->state = CLOSING;
     mm_stager_stop(&node->stager);
     mm_keeper_stop(&node->keeper);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;
-    mm_node_unwatch(&node->control);
+    mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
     if (!node->life) {
         if (node->pool.server > 0) /* started, but never watched */
             mm_pool_end_server(&node->pool);
-        mm_node_take_down(node);
+        take_down(node);
         return;
     }
     node->leave_ns = mm_now_ns();
-    mm_node_set_timer(node);
+    set_timer(node);
 }
 
 static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
@@ -275,27 +454,6 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
     return code;
 }
 
-static void *alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err)
-{
-    return mm_arena_alloc(&node->pool.arena, bytes, err);
-}
-
-static void free_array(struct mm_node *node, void *p) { mm_pool_free(&node->pool, p); }
-
-static uint64_t array_bytes(const struct mm_node *node, const void *p) { return mm_pool_size(&node->pool, p); }
-
-static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
-{
-    if (node->pool.control < 0)
-        return mm_error_set(err, MAMUTO_EHOST, "mamuto_attach: the workers of this machine are gone");
-    return mm_pool_attach(&node->pool, fd, offset, bytes, p, err);
-}
-
-static int workers(const struct mm_node *node)
-{
-    return node->state == MM_NODE_STARTING ? 0 : (int)node->pool.board->n_workers;
-}
-
 const struct mm_node_ops mm_node_shm = { .kind = "shm",
                                          .open = open_node,
                                          .close = close_node,
@@ -304,11 +462,12 @@ const struct mm_node_ops mm_node_shm = { .kind = "shm",
                                          .cancel = cancel,
                                          .assist = assist,
                                          .prepare_help = prepare_help,
-                                         .alloc = alloc,
-                                         .free = free_array,
-                                         .array_bytes = array_bytes,
-                                         .attach = attach,
-                                         .keep = keep,
-                                         .cancel_keep = cancel_keep,
-                                         .drop = drop,
-                                         .workers = workers };
+                                         .alloc = mm_node_shm_alloc,
+                                         .free = mm_node_shm_free,
+                                         .array_bytes = mm_node_shm_array_bytes,
+                                         .attach = mm_node_shm_attach,
+                                         .keep = mm_node_shm_keep,
+                                         .cancel_keep = mm_node_shm_cancel_keep,
+                                         .drop = mm_node_shm_drop,
+                                         .workers = mm_node_shm_workers,
+                                         .describe = mm_node_shm_describe };

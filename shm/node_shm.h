@@ -1,22 +1,17 @@
-/* The node of this machine, as its two files see it: shm/node_shm.c (operations and maps) and shm/node_life.c (watches,
- * timer, what becomes of the processes). */
+/* The node of this machine, as the files know it that make it: node_shm.c, node_calls.c, node_arrays.c. */
 #ifndef MM_SHM_NODE_SHM_H
 #define MM_SHM_NODE_SHM_H
 
 #include "core/node.h"
 #include "shm/jobs.h"
 #include "shm/keep.h"
+#include "shm/loop_watch.h"
 #include "shm/stage.h"
 
-enum mm_node_state { MM_NODE_STARTING, MM_NODE_UP, MM_NODE_RESTARTING, MM_NODE_LOST, MM_NODE_CLOSING };
-
-struct mm_node_watch {
-    uv_poll_t poll;
-    struct mm_node *node;
-};
+enum mm_node_shm_state { STARTING, UP, RESTARTING, LOST, CLOSING };
 
 struct mm_node {
-    enum mm_node_state state;
+    enum mm_node_shm_state state;
     struct mm_pool pool;
     struct mm_jobs jobs;
     struct mm_stager stager;
@@ -24,26 +19,27 @@ struct mm_node {
     uv_loop_t *loop;
     const struct mm_node_events *events;
     void *owner;
-    struct mm_node_watch *control, *event, *life;
-    uv_timer_t
-        timer; /* while a map is stopping or copied, an array kept, a sweep was put off, or processes are to leave */
+    struct mm_loop_watch *control, *event, *life;
+    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
+    unsigned tick_ms;  /* its period, 0: it is off */
     uint64_t leave_ns; /* since when they are to leave */
     uint32_t n_functions[MM_MAX_MODULES];
     bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
     uint32_t restarts;            /* since a map has ended */
+    char reason[512];             /* why it is RESTARTING or LOST */
 };
 
-/* node_life.c */
-/* Watches a descriptor for reading; unreferenced. ENOMEM, ESYSTEM. */
-int mm_node_watch_fd(struct mm_node *node, struct mm_node_watch **watch, int fd, uv_poll_cb on_ready,
-                     mamuto_error_t *err);
-void mm_node_unwatch(struct mm_node_watch **watch);
-struct mm_node *mm_node_of(uv_poll_t *poll);
-void mm_node_set_timer(struct mm_node *node); /* runs while something needs to be looked at now and then */
-int mm_node_start(struct mm_node *node, mamuto_error_t *err); /* the processes */
-void mm_node_take_down(struct mm_node *node);                 /* no process is left: frees all, then on_closed */
+/* Of the operations, those that only tell: node_calls.c. */
+int mm_node_shm_workers(const struct mm_node *node);
+void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state);
 
-/* node_shm.c */
-void mm_node_check_all(struct mm_node *node); /* what may have ended */
+/* Of the operations, those of memory: node_arrays.c. */
+void *mm_node_shm_alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void mm_node_shm_free(struct mm_node *node, void *p);
+uint64_t mm_node_shm_array_bytes(const struct mm_node *node, const void *p);
+int mm_node_shm_attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
+int mm_node_shm_keep(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err);
+void mm_node_shm_cancel_keep(struct mm_node *node, struct mm_keep *keep);
+void mm_node_shm_drop(struct mm_node *node, struct mm_keep *keep);
 
 #endif

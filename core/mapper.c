@@ -104,9 +104,15 @@ static void on_lost(void *owner, const mamuto_error_t *err)
 
 static void on_closed(void *owner);
 
-static const struct mm_node_events events = {
-    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, mm_hosts_on_state, on_lost, on_closed
-};
+static const struct mm_node_events events = { on_up,
+                                              mm_mapper_on_function,
+                                              mm_mapper_on_loaded,
+                                              mm_map_on_item_error,
+                                              mm_map_on_ran,
+                                              mm_hosts_on_state,
+                                              on_lost,
+                                              on_closed,
+                                              mm_keep_on_kept };
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
 {
@@ -226,6 +232,7 @@ void mm_mapper_free(mamuto_t *m)
     }
     mm_config_fini(&m->config);
     mm_mapper_free_modules(m);
+    mm_keep_free_all(m);
     mm_free(m);
 }
 
@@ -256,6 +263,7 @@ static void on_closed(void *owner)
         end_opening(m, err.code, &err);
     }
     mm_mapper_cancel_loads(m);
+    mm_keep_cancel_all(m);
     mm_map_cancel_all(m);
     uv_close((uv_handle_t *)&m->kick, on_kick_closed);
 }

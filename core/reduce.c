@@ -175,7 +175,7 @@ static void fold_array(const struct reduce *r, struct mm_run *run, const void *d
 {
     run->function = NULL;
     run->n_in = 1;
-    run->in[0] = (struct mm_run_arg){ data, stride, r->size, run->out_len, NULL };
+    run->in[0] = (struct mm_run_arg){ .data = data, .stride = stride, .size = r->size, .len = run->out_len };
 }
 
 static int begin_fused(struct reduce *r, struct mamuto_map_s *map)
@@ -399,7 +399,7 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
     struct mm_run *run = &r->plan.whole;
     int code = mm_fold_check_form(fold, err);
     if (!code)
-        code = mm_args_check(r->function, call, run, err);
+        code = mm_resident_check(m, r->function, call, run, err);
     if (!code)
         code = mm_fold_bind(fold, r->function, run->dims, r->groups.dims, err);
     r->size = run->out_size;

@@ -4,8 +4,9 @@
  *      ├────── no room ────────► QUEUED ── a map ends ──► RUNNING
  *      └────── no items, node gone, cancelled while queued ──► ENDED ── next turn of the loop ──► on_done
  *
- * on_done never comes from inside the call that began the map. A handle is freed when its on_done has returned.
- * Called on the loop's thread.
+ * Those that are queued begin by priority, then in the order of their coming; but each MM_PLAIN_TURN-th is the one that
+ * waits longest. on_done never comes from inside the call that began the map. A handle is freed when its on_done has
+ * returned. Called on the loop's thread.
  */
 #include "core/alloc.h"
 #include "core/error.h"
@@ -20,6 +21,25 @@ static void append(struct mm_map_list *list, struct mamuto_map_s *map)
     else
         list->first = map;
     list->last = map;
+}
+
+/* Into the queue: behind all of its priority, before those of a lower one. */
+static void enqueue(struct mm_map_list *list, struct mamuto_map_s *map)
+{
+    struct mamuto_map_s *before = list->last;
+    while (before && before->run.priority < map->run.priority)
+        before = before->previous;
+    if (before == list->last) {
+        append(list, map);
+        return;
+    }
+    map->previous = before;
+    map->next = before ? before->next : list->first;
+    map->next->previous = map;
+    if (before)
+        before->next = map;
+    else
+        list->first = map;
 }
 
 static void take_out(struct mm_map_list *list, struct mamuto_map_s *map)
@@ -39,6 +59,12 @@ static struct mamuto_map_s *new_map(mamuto_t *m)
     struct mamuto_map_s *map = m->spare;
     m->spare = NULL;
     return map ? map : mm_alloc(sizeof *map);
+}
+
+/* The call as it was checked. */
+static const struct mm_run *whole_of(const struct mamuto_map_s *map)
+{
+    return map->plan ? &map->plan->whole : &map->run;
 }
 
 static void end_plan(mamuto_t *m, struct mamuto_map_s *map)
@@ -62,7 +88,8 @@ static void free_map(mamuto_t *m, struct mamuto_map_s *map)
 static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = map->mapper;
-    map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
+    map->state = MM_MAP_ENDED;      /* a cancel from its own on_done finds nothing to do */
+    mm_keep_release(whole_of(map)); /* so that what is forgotten in on_done is gone at once */
     end_plan(m, map);
     m->depth++;
     if (map->waited) {
@@ -95,7 +122,8 @@ static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
     if (code == MM_NODE_FULL) {
         map->state = MM_MAP_QUEUED;
         map->run.wait = map->run.help = false; /* when it begins, the caller will be asleep */
-        append(&m->queued, map);
+        map->arrival = m->n_queued++;
+        enqueue(&m->queued, map);
     } else {
         map->state = MM_MAP_RUNNING;
         map->fresh = true;
@@ -128,10 +156,12 @@ int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *func
 
 static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
 {
+    if (call->fold || call->value || call->if_empty)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: call.fold, value and if_empty are for mamuto_reduce");
     const struct mm_function *function = mm_mapper_find(m, call->function, err);
     if (!function)
         return MAMUTO_EFUNCTION;
-    int code = mm_args_check(function, call, &map->run, err);
+    int code = mm_resident_check(m, function, call, &map->run, err);
     return code ? code : mm_map_prepare_help(map, function, err);
 }
 
@@ -143,7 +173,7 @@ static int submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_m
         return code;
     struct mamuto_map_s *map = new_map(m);
     if (!map)
-        return mm_error_set(err, MAMUTO_ENOMEM, "%s: no memory for a map of %s", name, call->function);
+        return mm_error_set(err, MAMUTO_ENOMEM, "%s: no memory for another map", name);
     map->mapper = m;
     map->plan = NULL;
     map->data = call->data;
@@ -161,6 +191,7 @@ static int submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_m
         free_map(m, map);
         return code;
     }
+    mm_keep_hold(whole_of(map));
     mm_mapper_hold(m);
     if (!map->run.n)
         end_later(map);
@@ -254,29 +285,44 @@ void *mamuto_map_data(const mamuto_map_t *map) { return map->data; }
 
 static struct mamuto_map_s *map_of(struct mm_run *run) { return (struct mamuto_map_s *)(void *)run; }
 
-void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
 {
-    mamuto_t *m = owner;
-    struct mamuto_map_s *map = map_of(run);
-    if (map->plan) {
-        map->plan->on_item_error(map, err);
-        return;
-    }
-    m->depth++;
+    map->mapper->depth++;
     if (map->on_item_error)
         map->on_item_error(map, err);
-    m->depth--;
+    map->mapper->depth--;
+}
+
+void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+{
+    struct mamuto_map_s *map = map_of(run);
+    (void)owner;
+    if (map->plan)
+        map->plan->on_item_error(map, err);
+    else
+        mm_map_tell_item_error(map, err);
+}
+
+/* The queued map that is to begin next; the queue is not empty. */
+static struct mamuto_map_s *next_queued(const mamuto_t *m)
+{
+    struct mamuto_map_s *next = m->queued.first;
+    bool by_priority = next->run.priority == m->queued.last->run.priority || (m->n_begun + 1) % MM_PLAIN_TURN;
+    for (struct mamuto_map_s *map = next; map && !by_priority; map = map->next)
+        next = map->arrival < next->arrival ? map : next;
+    return next;
 }
 
 /* There is room on the node again. */
 static void begin_queued(mamuto_t *m)
 {
     while (m->queued.first && m->state != MM_CLOSING) {
-        struct mamuto_map_s *map = m->queued.first;
+        struct mamuto_map_s *map = next_queued(m);
         mamuto_error_t err = { 0 };
         int code = m->ops->run(m->node, &map->run, &err);
         if (code == MM_NODE_FULL)
             return;
+        m->n_begun++;
         take_out(&m->queued, map);
         if (code) {
             deliver(map, code, &err);

@@ -236,6 +236,12 @@ static bool fold_last(struct fold *fold, const char *items, ptrdiff_t stride, ui
     return true;
 }
 
+/* Items of private arrays that may be fetched at once. */
+static uint64_t most_fetched(const struct mm_runner *runner)
+{
+    return runner->staged ? mm_peer_piece(runner->map) : UINT64_MAX;
+}
+
 /* The results of items [begin, end), and their stride. */
 static enum mm_outcome results(struct fold *fold, uint64_t begin, uint64_t end, const char **items, ptrdiff_t *stride)
 {
@@ -272,8 +278,8 @@ static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end
 
 static enum mm_outcome fold_tiles(struct fold *fold, uint64_t begin, uint64_t end)
 {
-    uint64_t blocks = TILE_BLOCKS;
-    while (blocks > 1 && blocks * fold->leaf * fold->size > TILE_BYTES)
+    uint64_t blocks = TILE_BLOCKS, piece = most_fetched(fold->runner);
+    while (blocks > 1 && (blocks * fold->leaf * fold->size > TILE_BYTES || blocks * fold->leaf > piece))
         blocks /= 2;
     uint64_t tile = blocks * fold->leaf;
     enum mm_outcome outcome = MM_RAN;
@@ -307,7 +313,8 @@ static enum mm_outcome fold_step(struct fold *fold, uint64_t begin, uint64_t end
 
 static enum mm_outcome fold_one_by_one(struct fold *fold, uint64_t begin, uint64_t end)
 {
-    uint64_t step = STEP_BYTES / fold->size;
+    uint64_t step = STEP_BYTES / fold->size, piece = most_fetched(fold->runner);
+    step = step < piece ? step : piece;
     step = step < 1 ? 1 : step < fold->leaf ? step : fold->leaf;
     if (!reserve(fold, (size_t)step, 1))
         return no_memory(fold->runner);
@@ -355,8 +362,9 @@ enum mm_outcome mm_group_run(struct mm_runner *runner, uint64_t group)
     uint64_t begin = group * groups->group_items, end = begin + groups->group_items;
     if (end > groups->n_items)
         end = groups->n_items;
-    enum mm_outcome outcome = fold.absent || fold.size > ONE_BY_ONE_BYTES ? fold_one_by_one(&fold, begin, end)
-                                                                          : fold_tiles(&fold, begin, end);
+    bool large = fold.size > ONE_BY_ONE_BYTES || most_fetched(runner) < fold.leaf;
+    enum mm_outcome outcome =
+        fold.absent || large ? fold_one_by_one(&fold, begin, end) : fold_tiles(&fold, begin, end);
     if (outcome == MM_RAN && !collapse(&fold))
         outcome = MM_FAILED;
     if (outcome != MM_RAN)

@@ -16,7 +16,7 @@ enum { N = 100, MAPS = 30, OPENINGS = 3, MOST = 8 };
 
 /* What a thread does; it says what is wrong, if anything, and the test fails with that: only its own thread may. */
 struct thread {
-    pthread_t id;
+    pthread_t id, self; /* id: of the one that started it */
     pthread_barrier_t *start;
     bool crashes, waits;
     char wrong[600];
@@ -35,7 +35,7 @@ static bool check(struct thread *thread, bool right, const char *what, int line)
     return right;
 }
 
-static void is_here(struct thread *thread) { thread->elsewhere |= !pthread_equal(thread->id, pthread_self()); }
+static void is_here(struct thread *thread) { thread->elsewhere |= !pthread_equal(thread->self, pthread_self()); }
 
 static void on_open(mamuto_t *m, int status, const mamuto_error_t *err)
 {
@@ -147,7 +147,7 @@ static void *run(void *data)
 {
     struct thread *thread = data;
     pthread_barrier_wait(thread->start);
-    thread->id = pthread_self();
+    thread->self = pthread_self();
     for (int k = 0; k < OPENINGS && !thread->wrong[0]; k++)
         if (thread->waits)
             run_with_waits(thread);
@@ -213,7 +213,7 @@ static void eight_threads_are_independent(void **state)
 static void *map_here(void *data)
 {
     struct thread *thread = data;
-    thread->id = pthread_self();
+    thread->self = pthread_self();
     mamuto_call_t call = next_call(thread, 1);
     is_right(thread, mamuto_map_wait(thread->m, &call, NULL));
     return NULL;

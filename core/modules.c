@@ -62,7 +62,7 @@ static int add(mamuto_t *m, const char *name, const char *path, bool initial, st
     struct mm_mapper_module *module = new_module(name, path);
     if (!module)
         return mm_error_set(err, MAMUTO_ENOMEM, "module %s: no memory", path);
-    code = m->ops->load(m->node, m->n_modules, path, &m->config, err);
+    code = m->ops->load(m->node, m->n_modules, path, &m->config.hosts[0], err);
     if (code) {
         free_module(module);
         return code;
@@ -352,4 +352,18 @@ int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamu
     if (info)
         *info = f->info;
     return 0;
+}
+
+size_t mamuto_functions(mamuto_t *m, mamuto_function_t *infos, size_t max)
+{
+    size_t n = 0;
+    if (mm_mapper_check_process(m, "mamuto_functions", NULL))
+        return 0;
+    for (uint32_t i = 0; i < m->n_modules; i++) {
+        const struct mm_mapper_module *module = m->modules[i];
+        for (size_t j = 0; module->loaded && j < module->n_functions; j++, n++)
+            if (infos && n < max)
+                infos[n] = module->functions[j]->info;
+    }
+    return n;
 }

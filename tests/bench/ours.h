@@ -12,7 +12,7 @@
 /* "like" may be followed by words, in any order. */
 struct ours_options {
     size_t n;
-    int help, item, private_arrays, denied, pinned, each;
+    int help, item, private_arrays, denied, pinned, each, kept;
 };
 
 void ours_module(const char *name, char *path, size_t room);
@@ -33,5 +33,9 @@ int ours_wake_help(void);
 int ours_wake_many(int workers);
 int ours_open_row(void);
 int ours_idle(void);
+int ours_many(void);
+int ours_many_wait(void);
+int ours_beside(void);
+int ours_cancel(void);
 
 #endif

@@ -33,6 +33,7 @@ static struct contract *begin_event(void *owner, const char *name)
         contract_breach(c, "%s was called from inside an operation", name);
     if (c->n_closed)
         contract_breach(c, "%s was called after on_closed", name);
+    uv_stop(&c->loop); /* what is waited for may be there: uv_run is not to go to sleep behind this event */
     return c;
 }
 

@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "core/error.h"
 #include "core/mapper.h"
+#include "core/span.h"
 
 static void append(struct mm_map_list *list, struct mamuto_map_s *map)
 {
@@ -193,18 +194,32 @@ int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
     return waited.status;
 }
 
+/* Does an array of a map begin in there? All of it lies where it begins. */
+static bool begins_in(const struct mm_span *span, const char *p, uint64_t bytes)
+{
+    return span->low >= p && span->low < p + bytes;
+}
+
+static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
+{
+    struct mm_span span = mm_span_of_result(run);
+    bool uses = begins_in(&span, p, bytes);
+    for (int k = 0; k < run->n_in; k++) {
+        span = mm_span_of_input(run, k);
+        uses |= begins_in(&span, p, bytes);
+        if (!run->in[k].offsets)
+            continue;
+        span = mm_span_of_offsets(run, k);
+        uses |= begins_in(&span, p, bytes);
+    }
+    return uses;
+}
+
 static bool list_uses(const struct mm_map_list *list, const char *p, uint64_t bytes)
 {
-    for (const struct mamuto_map_s *map = list->first; map; map = map->next) {
-        const char *result = map->run.result;
-        bool uses = result >= p && result < p + bytes;
-        for (int k = 0; k < map->run.n_in; k++) {
-            const char *data = map->run.in[k].data;
-            uses |= data >= p && data < p + bytes;
-        }
-        if (uses)
+    for (const struct mamuto_map_s *map = list->first; map; map = map->next)
+        if (run_uses(&map->run, p, bytes))
             return true;
-    }
     return false;
 }
 

@@ -50,6 +50,7 @@ enum {
 enum {
     MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
     MM_MAP_ONCE = 2,      /* no item is run twice */
+    MM_MAP_VARIABLE = 16, /* an input has offsets */
 };
 
 #define MM_BOARD_MAGIC UINT64_C(0x316472616f626d6d) /* "mmboard1" */
@@ -63,8 +64,16 @@ struct mm_board_arg {
     uint32_t region; /* which attached file */
     uint64_t offset; /* into the arena, the attached bytes, the inline bytes; the master's address if private */
     int64_t stride;  /* bytes; 0: broadcast */
-    uint64_t size;   /* bytes of one item */
+    uint64_t size;   /* bytes of one item; with offsets: of an element */
     uint64_t len;    /* elements of one item */
+};
+
+/* Of an input of variable length, the offsets; its bytes are those of elements [low, high), and lie where the argument's
+ * offset says. */
+struct mm_board_offsets {
+    uint32_t where, region; /* MM_WHERE_NONE: this input has none */
+    uint64_t offset;        /* to the first item's */
+    int64_t low, high;
 };
 
 /* A range that is to be run again. Data fields are the master's while the entry is free. */
@@ -107,6 +116,7 @@ struct mm_board_map {
     struct mm_board_arg out;
     struct mm_board_arg in[MAMUTO_MAX_ARGS];
     uint64_t dims[MAMUTO_MAX_DIMS];
+    struct mm_board_offsets offsets[MAMUTO_MAX_ARGS]; /* valid with MM_MAP_VARIABLE */
     /* the hot line */
     _Alignas(MM_LINE) _Atomic uint32_t n_done;
     _Atomic uint32_t stop;

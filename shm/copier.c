@@ -2,8 +2,8 @@
  *
  * Copies are the program's own reads and writes (a detour through the kernel, by pwrite into the arena's file, takes
  * three times as long), so an array that is not there would be the program's own SIGSEGV. Each piece is looked at
- * before: unmapped memory, and a piece whose last page is protected, are found; protected pages in the middle of a
- * piece are not, nor is what another thread unmaps meanwhile. Looking at every page would cost half as much as copying.
+ * before: unmapped memory, and a piece whose first or last page is protected, are found; protected pages in the middle
+ * of a piece are not, nor is what another thread unmaps meanwhile. Looking at every page would cost half as much as copying.
  * New pages of the arena are taken here too: to clear them takes longer than to copy.
  * The thread knows nothing of maps, and does not touch the arena's book-keeping. Invariant: a job is in one queue, or
  * at the thread, or its owner's; it changes hands under the mutex.
@@ -20,7 +20,14 @@
 
 static const uint64_t PIECE_BYTES = 1 << 20, PAGE = 4096;
 
-/* Is [p, p + bytes) mapped, and its last page readable or, write, writable? */
+/* Is this page readable or, write, writable? */
+static bool can_use(char *page, bool write)
+{
+    return madvise(page, PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 || errno == EAGAIN ||
+           errno == EINTR;
+}
+
+/* Is [p, p + bytes) mapped, and can its first and last page be used? */
 static bool is_there(const char *p, uint64_t bytes, bool write, bool can_check)
 {
     union {
@@ -33,22 +40,63 @@ static bool is_there(const char *p, uint64_t bytes, bool write, bool can_check)
     size_t pages = (size_t)(last.at - first.at) + PAGE;
     if (madvise(first.at, pages, MADV_WILLNEED) != 0 && errno == ENOMEM) /* a page is unmapped */
         return false;
-    return !can_check || madvise(last.at, PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 ||
-           errno == EAGAIN || errno == EINTR;
+    return !can_check || (can_use(last.at, write) && (first.at == last.at || can_use(first.at, write)));
+}
+
+/* Bytes of the next piece: about 1 MiB of the private side. Of items that lie apart: whole ones, unless one is larger. */
+static uint64_t piece_bytes(const struct mm_copy *copy, uint64_t done, bool into_arena)
+{
+    uint64_t left = copy->bytes - done, bytes = PIECE_BYTES;
+    if (copy->size >= PIECE_BYTES) {
+        uint64_t rest = copy->size - done % copy->size;
+        bytes = rest < PIECE_BYTES ? rest : PIECE_BYTES;
+    } else if (copy->size) {
+        ptrdiff_t stride = into_arena ? copy->from_stride : copy->to_stride;
+        uint64_t step = stride < 0 ? 0 - (uint64_t)stride : (uint64_t)stride;
+        bytes = (step < PIECE_BYTES ? PIECE_BYTES / step : 1) * copy->size;
+    }
+    return bytes < left ? bytes : left;
+}
+
+/* Byte `done` of the items that begin at p. */
+static ptrdiff_t place_of(const struct mm_copy *copy, ptrdiff_t stride, uint64_t done)
+{
+    return copy->size ? (ptrdiff_t)(done / copy->size) * stride + (ptrdiff_t)(done % copy->size) : (ptrdiff_t)done;
+}
+
+/* Are the items that a piece of `bytes` at p has there? Where less than a page lies between them, no page lies between. */
+static bool are_there(const char *p, const struct mm_copy *copy, ptrdiff_t stride, uint64_t bytes, bool write,
+                      bool can_check)
+{
+    uint64_t n = copy->size && bytes > copy->size ? bytes / copy->size : 1;
+    uint64_t step = stride < 0 ? 0 - (uint64_t)stride : (uint64_t)stride, size = n > 1 ? copy->size : bytes;
+    if (n == 1 || step < size + PAGE) {
+        uint64_t reach = (n - 1) * step;
+        return is_there(stride < 0 ? p - reach : p, reach + size, write, can_check);
+    }
+    bool there = true;
+    for (uint64_t i = 0; i < n && there; i++)
+        there = is_there(p + (ptrdiff_t)i * stride, size, write, can_check);
+    return there;
 }
 
 static int move(const struct mm_copier *copier, const struct mm_copy_job *job, const struct mm_copy *copy,
                 uint64_t bytes)
 {
-    char *to = copy->to + job->done;
+    char *to = copy->to + place_of(copy, copy->to_stride, job->done);
     if (job->into_arena && job->cold && mm_arena_populate(copier->arena, to, bytes) != 0)
         return MAMUTO_ENOMEM;
     if (!copy->from)
         return 0;
-    const char *from = copy->from + job->done;
-    if (!is_there(job->into_arena ? from : to, bytes, !job->into_arena, copier->can_check))
+    const char *from = copy->from + place_of(copy, copy->from_stride, job->done);
+    ptrdiff_t stride = job->into_arena ? copy->from_stride : copy->to_stride;
+    if (!are_there(job->into_arena ? from : to, copy, stride, bytes, !job->into_arena, copier->can_check))
         return MAMUTO_EARGS;
-    memcpy(to, from, (size_t)bytes);
+    if (!copy->size || bytes <= copy->size)
+        memcpy(to, from, (size_t)bytes);
+    else
+        for (uint64_t i = 0; i < bytes / copy->size; i++)
+            memcpy(to + (ptrdiff_t)i * copy->to_stride, from + (ptrdiff_t)i * copy->from_stride, copy->size);
     return 0;
 }
 
@@ -56,7 +104,7 @@ static int move(const struct mm_copier *copier, const struct mm_copy_job *job, c
 static bool step(const struct mm_copier *copier, struct mm_copy_job *job)
 {
     const struct mm_copy *copy = &job->copies[job->at];
-    uint64_t left = copy->bytes - job->done, bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+    uint64_t bytes = piece_bytes(copy, job->done, job->into_arena);
     MM_POINT(job->into_arena ? "copy_in" : "copy_out");
     job->failure = move(copier, job, copy, bytes);
     if (job->failure)

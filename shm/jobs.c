@@ -11,8 +11,10 @@
 
 #include "core/alloc.h"
 #include "core/cpus.h"
+#include "core/span.h"
 #include "shm/clock.h"
 #include "shm/park.h"
+#include "shm/variable.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -63,8 +65,10 @@ int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functio
 static size_t item_bytes(const struct mm_run *run)
 {
     size_t bytes = run->out_size;
-    for (int k = 0; k < run->n_in; k++)
-        bytes += run->in[k].size;
+    for (int k = 0; k < run->n_in; k++) {
+        const struct mm_run_arg *in = &run->in[k];
+        bytes += in->offsets ? (size_t)((uint64_t)(in->high - in->low) / run->n) * in->size : in->size;
+    }
     return bytes;
 }
 
@@ -82,43 +86,51 @@ static double estimate(struct mm_jobs *jobs, const struct mm_run *run)
                : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
 }
 
-/* Bytes from the first to the end of the last item. */
-static uint64_t span(const struct mm_run_arg *arg, uint64_t n)
+/* Where item 0 of a span lies. */
+static enum mm_where locate(const struct mm_jobs *jobs, const struct mm_span *span, uint32_t *region, uint64_t *offset)
 {
-    return arg->stride ? (n - 1) * (uint64_t)arg->stride + arg->size : arg->size;
+    enum mm_where where = mm_pool_locate(jobs->pool, span->low, span->bytes, region, offset);
+    *offset += span->back;
+    return where;
 }
 
 static struct mm_board_arg place_input(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, int k,
                                        uint64_t *inline_used)
 {
     const struct mm_run_arg *in = &run->in[k];
-    const char *data = in->data;
+    struct mm_span span = mm_span_of_input(run, k);
     struct mm_board_arg arg = { .stride = in->stride, .size = in->size, .len = in->len };
-    data += run->first * (uint64_t)in->stride;
-    arg.where = mm_pool_locate(jobs->pool, data, span(in, run->n), &arg.region, &arg.offset);
+    if (!span.bytes) { /* nothing is read: any place will do */
+        arg.where = MM_WHERE_INLINE;
+        return arg;
+    }
+    arg.where = locate(jobs, &span, &arg.region, &arg.offset);
     if (arg.where == MM_WHERE_PRIVATE && !in->stride && mm_inline_take(inline_used, in->size, &arg.offset)) {
-        memcpy(map->inline_bytes + arg.offset, data, in->size);
+        memcpy(map->inline_bytes + arg.offset, span.low, in->size);
         arg.where = MM_WHERE_INLINE;
     }
     return arg;
 }
 
+/* In one of the mapper's arrays, but not whole. */
+static const char in_part[] =
+    "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it was freed";
+
 static int place_arrays(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, mamuto_error_t *err)
 {
     uint64_t inline_used = 0;
-    char *result = run->result;
-    static const char part[] =
-        "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it "
-        "was freed";
     map->n_in = (uint16_t)run->n_in;
     for (int k = 0; k < run->n_in; k++)
         if ((map->in[k] = place_input(jobs, map, run, k, &inline_used)).where == MM_WHERE_NONE)
-            return mm_error_set(err, MAMUTO_EARGS, "argument %d begins in %s", k, part);
-    map->out = (struct mm_board_arg){ .stride = (int64_t)run->out_size, .size = run->out_size, .len = run->out_len };
-    map->out.where = mm_pool_locate(jobs->pool, result + run->first * run->out_size, run->n * run->out_size,
-                                    &map->out.region, &map->out.offset);
+            return mm_error_set(err, MAMUTO_EARGS, "argument %d begins in %s", k, in_part);
+    int partly = mm_variable_has(run) ? mm_variable_place(jobs->pool, map, run) : -1;
+    if (partly >= 0)
+        return mm_error_set(err, MAMUTO_EARGS, "the offsets of argument %d begin in %s", partly, in_part);
+    struct mm_span span = mm_span_of_result(run);
+    map->out = (struct mm_board_arg){ .stride = run->result_stride, .size = run->out_size, .len = run->out_len };
+    map->out.where = locate(jobs, &span, &map->out.region, &map->out.offset);
     if (map->out.where == MM_WHERE_NONE)
-        return mm_error_set(err, MAMUTO_EARGS, "the result begins in %s", part);
+        return mm_error_set(err, MAMUTO_EARGS, "the result begins in %s", in_part);
     if (map->out.where == MM_WHERE_ATTACHED)
         return mm_error_set(err, MAMUTO_EARGS,
                             "the result lies in a file of mamuto_attach, which is read-only: give it an "
@@ -206,15 +218,16 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
 {
     struct mm_board *board = jobs->pool->board;
     uint32_t lanes = board->n_workers + 1;
-    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, run->out_size, board->n_workers + run->help,
-                                   run->help ? MIN_HELP_PART_US : MIN_PART_US);
+    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, mm_stride_abs(run->result_stride),
+                                   board->n_workers + run->help, run->help ? MIN_HELP_PART_US : MIN_PART_US);
     map->first = run->first;
     map->n = run->n;
     map->grain_items = cut.grain_items;
     map->n_grains = cut.n_grains;
     map->n_lanes = lanes;
     map->n_dims = (uint16_t)run->function->signature.n_dims;
-    map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0));
+    map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
+                           (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
     map->module = (uint16_t)run->function->module;
@@ -410,7 +423,7 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
         bool seen = job->saw_death;
         job->saw_death = true;
         atomic_fetch_or(&map->stop, MM_NOTIFY);
-        char *result = (char *)job->run->result + job->run->first * job->run->out_size;
+        char *result = (char *)job->run->result + (ptrdiff_t)job->run->first * job->run->result_stride;
         enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result);
         whole &= swept != MM_SWEPT_LATER;
         bool was_in = atomic_load(&board->lanes[death->lane].in) == job->gen;

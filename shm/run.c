@@ -4,13 +4,15 @@
  * map's stop word is looked at every 50 µs. If an item fails in a chunk, the chunk is run again one item a call under the
  * lane's cursor, which names the items that fail; a block whose lane died comes back from the sweep in the same way. No
  * clock is read and nothing is stored per item otherwise.
- * Private arrays pass through the lane's buffers in pieces (shm/peer.c); a helping caller works on them in place.
+ * Private arrays pass through the lane's buffers in pieces (shm/peer.c); a helping caller works on them in place. A
+ * function of the chunk form stores packed results; where the result is strided, they are spread over it afterwards.
  * Called by workers and by a helping caller. Does not claim (shm/claim.c) and does not sleep (shm/park.c).
  */
 #include "shm/run.h"
 
 #include "shm/clock.h"
 #include "shm/park.h"
+#include "shm/variable.h"
 
 #include <stdio.h>
 
@@ -46,20 +48,20 @@ static const void *on_pack(mamuto_chunk_t *chunk, int k)
 static bool is_in_place(const struct mm_runner *runner) { return runner->peer.pid == 0; }
 
 /* Where an argument begins in this process; NULL: its pieces come through the peer's buffers. */
-static const char *resolve(const struct mm_runner *runner, const struct mm_board_map *map,
-                           const struct mm_board_arg *arg)
+static const void *resolve(const struct mm_runner *runner, const struct mm_board_map *map, uint32_t where,
+                           uint32_t region, uint64_t offset)
 {
     union {
         uint64_t number;
         const char *pointer;
-    } address = { .number = arg->offset };
-    switch ((enum mm_where)arg->where) {
+    } address = { .number = offset };
+    switch ((enum mm_where)where) {
     case MM_WHERE_ARENA:
-        return runner->view->arena_read + arg->offset;
+        return runner->view->arena_read + offset;
     case MM_WHERE_ATTACHED:
-        return runner->view->attached[arg->region].base + arg->offset;
+        return runner->view->attached[region].base + offset;
     case MM_WHERE_INLINE:
-        return map->inline_bytes + arg->offset;
+        return map->inline_bytes + offset;
     case MM_WHERE_PRIVATE:
         return is_in_place(runner) ? address.pointer : NULL;
     case MM_WHERE_NONE:
@@ -88,6 +90,11 @@ static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, in
         snprintf(text, sizeof text, "argument %d is not readable: its array ends before its last item", bad);
         stop_map(runner, MAMUTO_EARGS, text);
         break;
+    case MM_PEER_OFFSETS_UNREADABLE:
+        snprintf(text, sizeof text, "the offsets of argument %d are not readable: their array ends before the last",
+                 bad);
+        stop_map(runner, MAMUTO_EARGS, text);
+        break;
     case MM_PEER_UNWRITABLE:
         stop_map(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
         break;
@@ -105,26 +112,43 @@ static void describe_inputs(struct mm_runner *runner, const struct mm_board_map 
 {
     for (unsigned k = 0; k < map->n_in; k++) {
         const struct mm_board_arg *arg = &map->in[k];
-        const char *data = resolve(runner, map, arg);
+        const char *data = resolve(runner, map, arg->where, arg->region, arg->offset);
         if (!data && arg->stride == 0)
-            data = runner->peer.in[k].data;
+            data = runner->peer.data[k];
         runner->staged |= arg->where == MM_WHERE_PRIVATE && arg->stride && !is_in_place(runner);
         runner->base.in[k] = (mamuto_chunk_in_t){ data, (ptrdiff_t)arg->stride, arg->size, arg->len, NULL };
     }
 }
 
+/* Those at hand are kept in base, of the map's first item; private ones are fetched with each block. */
+static void describe_offsets(struct mm_runner *runner, const struct mm_board_map *map)
+{
+    for (unsigned k = 0; k < map->n_in; k++) {
+        const struct mm_board_offsets *offsets = &map->offsets[k];
+        runner->offsets[k] = NULL;
+        if (offsets->where == MM_WHERE_NONE)
+            continue;
+        runner->staged |= offsets->where == MM_WHERE_PRIVATE && !is_in_place(runner);
+        runner->base.in[k].offsets = resolve(runner, map, offsets->where, offsets->region, offsets->offset);
+        runner->base.in[k].stride = 0;
+    }
+}
+
 static void describe_output(struct mm_runner *runner, const struct mm_board_map *map)
 {
+    const struct mm_board_arg *out = &map->out;
     union {
         const char *read;
         char *write;
-    } place = { resolve(runner, map, &map->out) };
-    if (map->out.where == MM_WHERE_ARENA)
-        place.write = runner->view->arena_write + map->out.offset;
-    runner->staged |= map->out.where == MM_WHERE_PRIVATE && !is_in_place(runner);
+    } place = { resolve(runner, map, out->where, out->region, out->offset) };
+    if (out->where == MM_WHERE_ARENA)
+        place.write = runner->view->arena_write + out->offset;
+    runner->staged |= out->where == MM_WHERE_PRIVATE && !is_in_place(runner);
     runner->base.out = place.write;
-    runner->base.out_stride = (ptrdiff_t)map->out.size;
-    runner->base.out_size = map->out.size;
+    runner->base.out_stride = (ptrdiff_t)(place.write ? out->stride : (int64_t)out->size);
+    runner->base.out_size = out->size;
+    runner->scatter = runner->base.out_stride != (ptrdiff_t)out->size &&
+                      runner->modules[map->module].functions[map->function]->form == MAMUTO_FORM_CHUNK;
 }
 
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen)
@@ -150,51 +174,131 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
         return false;
     }
     describe_inputs(runner, map);
+    if (map->flags & MM_MAP_VARIABLE)
+        describe_offsets(runner, map);
     describe_output(runner, map);
     return true;
 }
 
+/* Data and offsets of inputs of variable length, for a chunk that begins with item `begin`. */
+static void set_variable(const struct mm_runner *runner, mamuto_chunk_t *chunk, uint64_t begin)
+{
+    for (unsigned k = 0; k < runner->map->n_in; k++) {
+        mamuto_chunk_in_t *in = &chunk->in[k];
+        union {
+            const char *pointer;
+            uintptr_t number;
+        } data = { .pointer = in->data };
+        if (!runner->offsets[k])
+            continue;
+        in->offsets = runner->offsets[k] + (begin - runner->offsets_first);
+        if (runner->base.in[k].data) /* element `low`; what the peer has fetched is element 0 already */
+            data.number -= (uint64_t)runner->map->offsets[k].low * in->size;
+        in->data = data.pointer;
+    }
+}
+
+static void spread(const struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    const char *from = runner->peer.out.data;
+    size_t size = runner->base.out_size;
+    for (uint64_t i = begin; i < end; i++, from += size)
+        memcpy(runner->base.out + (ptrdiff_t)i * runner->base.out_stride, from, size);
+}
+
 /* One call of the function for items [begin, end). */
-static void call(struct mm_runner *runner, uint64_t begin, uint64_t end)
+static enum outcome call(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     struct mm_board_map *map = runner->map;
     mamuto_chunk_t chunk = runner->base;
     chunk.first += begin;
     chunk.count = (size_t)(end - begin);
     for (unsigned k = 0; k < map->n_in; k++) {
-        if (!chunk.in[k].data)
-            chunk.in[k].data = runner->peer.in[k].data;
-        else
+        if (!chunk.in[k].data) {
+            chunk.in[k].data = runner->peer.data[k];
+            chunk.in[k].stride = runner->peer.stride[k];
+        } else
             chunk.in[k].data += (ptrdiff_t)begin * chunk.in[k].stride;
     }
-    chunk.out = chunk.out ? chunk.out + begin * chunk.out_size : runner->peer.out.data;
+    if (map->flags & MM_MAP_VARIABLE)
+        set_variable(runner, &chunk, begin);
+    chunk.out = chunk.out ? chunk.out + (ptrdiff_t)begin * chunk.out_stride : runner->peer.out.data;
+    if (runner->scatter) {
+        chunk.out = mm_buffer_reserve(&runner->peer.out, chunk.count * chunk.out_size);
+        chunk.out_stride = (ptrdiff_t)chunk.out_size;
+        if (!chunk.out && peer_failed(runner, MM_PEER_NO_MEMORY, 0))
+            return STOPPED;
+    }
     int code = runner->run(&chunk);
     if (code)
         on_fail(&chunk, 0, code, NULL);
-}
-
-static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    int bad = 0;
-    enum mm_peer_result fetched = mm_peer_fetch(&runner->peer, runner->map, begin, end, &bad);
-    if (peer_failed(runner, fetched, bad))
-        return STOPPED;
-    call(runner, begin, end);
     if (runner->failure.code)
         return FAILED;
-    if (runner->map->out.where == MM_WHERE_PRIVATE &&
+    if (runner->scatter)
+        spread(runner, begin, end);
+    return RAN;
+}
+
+/* Items whose private arrays pass through the peer's buffers. at: the offsets of item begin, or NULL. */
+static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end, const int64_t *const *at)
+{
+    int bad = 0;
+    enum mm_peer_result fetched = mm_peer_fetch(&runner->peer, runner->map, begin, end, at, &bad);
+    if (peer_failed(runner, fetched, bad))
+        return STOPPED;
+    enum outcome outcome = call(runner, begin, end);
+    if (outcome == RAN && !runner->base.out &&
         peer_failed(runner, mm_peer_store(&runner->peer, runner->map, begin, end), bad))
         return STOPPED;
-    return RAN;
+    return outcome;
+}
+
+/* The offsets of items [begin, end): fetched where they are private, and looked at before anything relies on them. */
+static bool get_offsets(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    int bad = 0;
+    char text[MM_RECORD_TEXT];
+    if (!is_in_place(runner) &&
+        peer_failed(runner, mm_peer_fetch_offsets(&runner->peer, runner->map, begin, end, &bad), bad))
+        return false;
+    runner->offsets_first = begin;
+    for (unsigned k = 0; k < runner->map->n_in; k++) {
+        const int64_t *all = runner->base.in[k].offsets;
+        if (runner->map->offsets[k].where != MM_WHERE_NONE)
+            runner->offsets[k] = all ? all + begin : (const int64_t *)(const void *)runner->peer.offsets[k].data;
+    }
+    if (mm_variable_check(runner->map, runner->offsets, runner->map->first + begin, end - begin, text))
+        return true;
+    stop_map(runner, MAMUTO_EARGS, text);
+    return false;
+}
+
+/* Items of which some have offsets: private ones in pieces of what they hold. */
+static enum outcome run_variable(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    const int64_t *at[MAMUTO_MAX_ARGS];
+    enum outcome outcome = RAN;
+    if (!get_offsets(runner, begin, end))
+        return STOPPED;
+    if (!runner->staged)
+        return call(runner, begin, end);
+    uint64_t fixed = mm_peer_item_bytes(runner->map);
+    while (begin < end && outcome == RAN) {
+        for (unsigned k = 0; k < runner->map->n_in; k++)
+            at[k] = runner->offsets[k] ? runner->offsets[k] + (begin - runner->offsets_first) : NULL;
+        uint64_t to = begin + mm_variable_cut(runner->map, at, end - begin, fixed, MM_PEER_PIECE_BYTES);
+        outcome = run_piece(runner, begin, to, at);
+        begin = to;
+    }
+    return outcome;
 }
 
 static enum outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     runner->failure.code = 0;
-    if (runner->staged)
-        return run_piece(runner, begin, end);
-    call(runner, begin, end);
-    return runner->failure.code ? FAILED : RAN;
+    if (runner->map->flags & MM_MAP_VARIABLE)
+        return run_variable(runner, begin, end);
+    return runner->staged ? run_piece(runner, begin, end, NULL) : call(runner, begin, end);
 }
 
 /* Items that take about so long, of at most `all`. */
@@ -210,6 +314,8 @@ static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
 {
     uint64_t block = items_in(runner, runner->staged ? STAGED_BLOCK_US : BLOCK_US, all);
     uint64_t most = runner->staged ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
+    if (runner->scatter && most > 1 + MM_PEER_PIECE_BYTES / runner->base.out_size)
+        most = 1 + MM_PEER_PIECE_BYTES / runner->base.out_size;
     return block < most ? block : most;
 }
 
@@ -265,7 +371,7 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
 {
     struct mm_board_map *map = runner->map;
     if (runner->base.out)
-        memset(runner->base.out + item * map->out.size, 0, map->out.size);
+        memset(runner->base.out + (ptrdiff_t)item * map->out.stride, 0, map->out.size);
     else {
         memset(runner->peer.out.data, 0, map->out.size);
         peer_failed(runner, mm_peer_store(&runner->peer, map, item, item + 1), 0);

@@ -37,7 +37,10 @@ struct mm_runner {
     mamuto_chunk_t base;
     size_t dims[MAMUTO_MAX_DIMS];
     int (*run)(mamuto_chunk_t *);
-    bool staged;
+    bool staged;                             /* private arrays pass through the peer's buffers */
+    bool scatter;                            /* a packed block is spread over the strided result */
+    const int64_t *offsets[MAMUTO_MAX_ARGS]; /* of item offsets_first; NULL: the input has none */
+    uint64_t offsets_first;
     struct mm_failure failure; /* of the call that runs */
 };
 

@@ -120,7 +120,7 @@ static void copier_run_of_several_arrays_copies_them(void **state)
         from[i] = (char)(i * 7 + i / 1000);
     struct mm_copy_job job = { .into_arena = true, .n_copies = N };
     for (size_t i = 0; i < N; i++)
-        job.copies[i] = (struct mm_copy){ to + i * 4 * MIB, from + i, sizes[i], (int)i };
+        job.copies[i] = (struct mm_copy){ .to = to + i * 4 * MIB, .from = from + i, .bytes = sizes[i], .argument = (int)i };
     mm_copier_run(&copier, &job);
     assert_int_equal(job.failure, 0);
     for (size_t i = 0; i < N; i++) {

@@ -166,8 +166,8 @@ static int check_place(struct check *c, const struct array *array, uint64_t byte
     if (!array->data)
         return FAIL(c, MAMUTO_EARGS, "%s is NULL, and %" PRIu64 " bytes are expected there", array->what, bytes);
     if ((uintptr_t)array->data % align)
-        return FAIL(c, MAMUTO_EALIGN, "%s begins at an address that is no multiple of %u, as \"%s\" needs",
-                    array->what, align, array->type->dtype);
+        return FAIL(c, MAMUTO_EALIGN, "%s begins at an address that is no multiple of %u, as \"%s\" needs", array->what,
+                    align, array->type->dtype);
     if (mm_stride_abs(array->stride) % align)
         return FAIL(c, MAMUTO_EALIGN, "%s has a stride of %td bytes, which is no multiple of %u, as \"%s\" needs",
                     array->what, array->stride, align, array->type->dtype);
@@ -194,8 +194,7 @@ static int check_broadcast_var(struct check *c, const struct array *array, const
     return in->size ? check_array(c, &all) : 0;
 }
 
-static int check_scatter_var(struct check *c, const struct array *array, const mamuto_arg_t *arg,
-                             struct mm_run_arg *in)
+static int check_scatter_var(struct check *c, const struct array *array, const mamuto_arg_t *arg, struct mm_run_arg *in)
 {
     uint64_t bytes, end;
     const char *what = array->what;
@@ -275,8 +274,8 @@ static int check_result(struct check *c)
                     "the result has a stride of %td bytes, so its items of %zu bytes would overlap: give it 0 "
                     "(packed), or at least their size",
                     stride, run->out_size);
-    struct array array = { "the result",  &c->function->signature.out, run->result, run->n, run->out_size,
-                           run->result_stride };
+    struct array array = { "the result",  &c->function->signature.out, run->result, run->n,
+                           run->out_size, run->result_stride };
     return run->n ? check_array(c, &array) : 0;
 }
 

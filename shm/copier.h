@@ -20,9 +20,9 @@ struct mm_copy {
 struct mm_copy_job {
     void *owner;
     struct mm_copy copies[2 * MAMUTO_MAX_ARGS + 1]; /* an argument may have offsets */
-    struct mm_copy_job *behind; /* in a queue */
-    uint64_t done;              /* bytes of the copy that goes on, */
-    int at;                     /* which is this one */
+    struct mm_copy_job *behind;                     /* in a queue */
+    uint64_t done;                                  /* bytes of the copy that goes on, */
+    int at;                                         /* which is this one */
     int n_copies;
     int failure;     /* out: 0; MAMUTO_EARGS: copies[at]'s private side is not there; MAMUTO_ENOMEM: no pages for it */
     bool canceled;   /* out */

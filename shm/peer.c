@@ -13,7 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { MOST_GAP = 3072 }; /* less than a page: so no page of such a span is without an item */
+enum { MOST_GAP = 3072 };   /* less than a page: so no page of such a span is without an item */
 enum { MOST_PARTS = 1024 }; /* IOV_MAX of Linux */
 
 static bool is_fetched(const struct mm_board_arg *arg, bool scattered)

@@ -25,10 +25,7 @@ static bool is_private(const struct mm_pool *pool, const struct mm_span *span)
 }
 
 /* Items that lie apart are packed: what lies between them is not copied. */
-static bool is_packed(const struct mm_run_arg *in)
-{
-    return !in->offsets && mm_stride_abs(in->stride) > in->size;
-}
+static bool is_packed(const struct mm_run_arg *in) { return !in->offsets && mm_stride_abs(in->stride) > in->size; }
 
 /* Bytes of input k that must be copied; 0: none, it is shared or small enough to travel on the board. */
 static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run, int k, uint64_t *inline_used)

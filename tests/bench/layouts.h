@@ -9,7 +9,11 @@
 enum { COLUMN_ITEMS = 1000000, COLUMN_STEP = 8, COLUMN_BYTES = COLUMN_ITEMS * COLUMN_STEP * 8 };
 /* Lines of 40 to 120 bytes, 80 on average, of words and blanks. */
 enum { LINES_ITEMS = 1000000, LINES_MEAN = 80, LINES_SPREAD = 81 };
-enum { LINES_BYTES = LINES_ITEMS * (LINES_MEAN + 1), LINES_OFFSETS = (LINES_ITEMS + 1) * 8, LINES_RESULTS = LINES_ITEMS * 4 };
+enum {
+    LINES_BYTES = LINES_ITEMS * (LINES_MEAN + 1),
+    LINES_OFFSETS = (LINES_ITEMS + 1) * 8,
+    LINES_RESULTS = LINES_ITEMS * 4
+};
 
 static inline double column_item(double x) { return 2 * x + 1; }
 

@@ -35,8 +35,8 @@ int main(int argc, char **argv)
         const char *name;
         int (*serve)(void);
     } rows[] = {
-        { "crash", ours_crash },         { "memory", ours_memory }, { "wake", ours_wake },
-        { "wake-help", ours_wake_help }, { "open", ours_open_row }, { "idle", ours_idle },
+        { "crash", ours_crash },         { "memory", ours_memory },       { "wake", ours_wake },
+        { "wake-help", ours_wake_help }, { "open", ours_open_row },       { "idle", ours_idle },
         { "strided", ours_strided },     { "var-lines", ours_var_lines },
     };
     if (argc >= 3 && !strcmp(argv[1], "like"))

@@ -204,8 +204,8 @@ static void check_results(const struct shape *shape, const struct array *in, con
     for (size_t i = 0; i < out->n; i++) {
         compute(shape, in, i, right);
         if (memcmp(right, at(out, i), out->size) != 0)
-            fail_msg("%s: item %zu of %zu is wrong (result %td apart, argument 0 %td apart)", shape->function, i, out->n,
-                     out->stride, in[0].stride);
+            fail_msg("%s: item %zu of %zu is wrong (result %td apart, argument 0 %td apart)", shape->function, i,
+                     out->n, out->stride, in[0].stride);
     }
     gaps_are_untouched(out);
 }
@@ -443,9 +443,12 @@ static void large_map_of_sparse_private_arrays_is_right(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(map_of_random_layouts_equals_the_serial_loop), TEST(map_from_field_to_field_is_right),
-        TEST(skipped_items_are_zeroed_and_nothing_else),    TEST(crash_zeroes_its_item_and_nothing_else),
-        TEST(killed_worker_costs_nothing),                  TEST(array_that_ends_too_early_is_named),
+        TEST(map_of_random_layouts_equals_the_serial_loop),
+        TEST(map_from_field_to_field_is_right),
+        TEST(skipped_items_are_zeroed_and_nothing_else),
+        TEST(crash_zeroes_its_item_and_nothing_else),
+        TEST(killed_worker_costs_nothing),
+        TEST(array_that_ends_too_early_is_named),
         TEST(large_map_of_sparse_private_arrays_is_right),
     };
     int failed = cmocka_run_group_tests_name("layouts", tests, NULL, NULL);

@@ -144,10 +144,7 @@ static void unmake(struct input *in)
     drop(&in->offsets);
 }
 
-static mamuto_arg_t argument(const struct input *in)
-{
-    return mamuto_scatter_var(in->data.p, offsets_of(in), in->n);
-}
+static mamuto_arg_t argument(const struct input *in) { return mamuto_scatter_var(in->data.p, offsets_of(in), in->n); }
 
 /* ---- What is right ------------------------------------------------------------------------------------------------ */
 
@@ -202,7 +199,9 @@ static void map_numbers(size_t n)
     mamuto_error_t err = { 0 };
     make_randomly(&in, 4, n);
     int64_t(*out)[3] = mamuto_alloc(m, n, sizeof *out, &err); /* strided */
-    mamuto_call_t call = { .function = "numbers", .args = { argument(&in) }, .result = out, .result_stride = sizeof *out };
+    mamuto_call_t call = {
+        .function = "numbers", .args = { argument(&in) }, .result = out, .result_stride = sizeof *out
+    };
     must_map(&call);
     for (size_t i = 0; i < n; i++) {
         size_t len;
@@ -227,8 +226,8 @@ static void check_mixed(const struct input *x, int32_t (*fixed)[3], const struct
         for (size_t k = 0; k < len; k++)
             sum = sum * 3 + (uint64_t)p[k];
         assert_int_equal(out[i][0], sum);
-        assert_int_equal(out[i][1], broadcast ? sum_of((const uint8_t *)text->data.p, text->data.bytes)
-                                              : sum_of_item(text, i));
+        assert_int_equal(out[i][1],
+                         broadcast ? sum_of((const uint8_t *)text->data.p, text->data.bytes) : sum_of_item(text, i));
     }
 }
 
@@ -244,8 +243,7 @@ static void map_mixed(size_t n)
         fixed[i][1] = (int32_t)below(1000) - 500;
     mamuto_call_t call = { .function = "mixed",
                            .args = { argument(&x), mamuto_scatter_strided(&fixed[0][1], n, sizeof *fixed),
-                                     broadcast ? mamuto_broadcast_var(text.data.p, text.data.bytes)
-                                               : argument(&text) },
+                                     broadcast ? mamuto_broadcast_var(text.data.p, text.data.bytes) : argument(&text) },
                            .result = out };
     must_map(&call);
     check_mixed(&x, fixed, &text, broadcast, out);
@@ -308,10 +306,9 @@ static void broadcast_of_any_length_is_right(void **state)
             int64_t at[2] = { 0, (int64_t)lengths[i] };
             uint64_t out[50];
             make(&in, (enum place)place, PRIVATE, 1, at, 1);
-            mamuto_call_t call = { .function = "text",
-                                   .args = { mamuto_broadcast_var(in.data.p, lengths[i]) },
-                                   .count = 50,
-                                   .result = out };
+            mamuto_call_t call = {
+                .function = "text", .args = { mamuto_broadcast_var(in.data.p, lengths[i]) }, .count = 50, .result = out
+            };
             must_map(&call);
             uint64_t right = sum_of_item(&in, 0);
             for (int k = 0; k < 50; k++)
@@ -368,10 +365,9 @@ static void make_lines(struct lines *lines, enum place place, const char *const 
 
 static mamuto_call_t call_of(struct lines *lines, const char *function)
 {
-    return (mamuto_call_t){ .function = function,
-                            .args = { argument(&lines->in) },
-                            .result = lines->out,
-                            .on_error = MAMUTO_ON_ERROR_SKIP };
+    return (mamuto_call_t){
+        .function = function, .args = { argument(&lines->in) }, .result = lines->out, .on_error = MAMUTO_ON_ERROR_SKIP
+    };
 }
 
 static void lines_are_right(const struct lines *lines, const char *const special[LINES])

@@ -112,7 +112,8 @@ static void args_stride_where_none_belongs_is_refused(void **state)
     (void)state;
     mamuto_call_t call = CALL(mamuto_scatter(room, 10));
     call.args[0].stride = 16;
-    refused("f8 -> f8", call, MAMUTO_EARGS, "argument 0 has a stride of 16 bytes, but is not of mamuto_scatter_strided");
+    refused("f8 -> f8", call, MAMUTO_EARGS,
+            "argument 0 has a stride of 16 bytes, but is not of mamuto_scatter_strided");
     call.args[0] = mamuto_scatter_var(room, offsets, 4);
     call.args[0].stride = 16;
     refused("f8[*] -> f8", call, MAMUTO_EARGS, "argument 0 is of variable length and has a stride of 16 bytes");
@@ -214,8 +215,8 @@ static void args_result_over_data_or_offsets_is_refused(void **state)
 static void args_variable_are_resolved(void **state)
 {
     (void)state;
-    struct mm_run run = accepted("f4[*], bytes -> f8", CALL(mamuto_scatter_var(room, offsets, 4),
-                                                            mamuto_broadcast_var("text", 4)));
+    struct mm_run run =
+        accepted("f4[*], bytes -> f8", CALL(mamuto_scatter_var(room, offsets, 4), mamuto_broadcast_var("text", 4)));
     assert_int_equal(run.n, 4);
     assert_ptr_equal(run.in[0].offsets, offsets);
     assert_int_equal(run.in[0].size, 4);

@@ -33,6 +33,9 @@ static int check_options(struct check *c)
     if (call->item_timeout_ms < 0 || call->retries < 0)
         return FAIL(c, MAMUTO_EINVAL, "item_timeout_ms is %d and retries is %d; neither may be negative",
                     call->item_timeout_ms, call->retries);
+    if (call->priority < -MM_MOST_PRIORITY || call->priority > MM_MOST_PRIORITY)
+        return FAIL(c, MAMUTO_EINVAL, "priority is %d; it is %d to %d", call->priority, -MM_MOST_PRIORITY,
+                    MM_MOST_PRIORITY);
     if (call->on_error != MAMUTO_ON_ERROR_FAIL && call->on_error != MAMUTO_ON_ERROR_SKIP)
         return FAIL(c, MAMUTO_EINVAL, "on_error is %d; it is MAMUTO_ON_ERROR_FAIL or MAMUTO_ON_ERROR_SKIP",
                     call->on_error);
@@ -276,7 +279,9 @@ static int check_result(struct check *c)
                     stride, run->out_size);
     struct array array = { "the result",  &c->function->signature.out, run->result, run->n,
                            run->out_size, run->result_stride };
-    return run->n ? check_array(c, &array) : 0;
+    if (!run->n || (c->call->fold && !run->result)) /* a reduction may keep no results */
+        return 0;
+    return check_array(c, &array);
 }
 
 static int check_overlap(struct check *c, int k)
@@ -298,6 +303,7 @@ static int check_arrays(struct check *c)
     const struct mm_signature *signature = &c->function->signature;
     struct mm_run *run = c->run;
     int code = 0;
+    run->groups = NULL;
     run->first = 0;
     for (int k = 0; k < run->n_in && !code && run->n; k++)
         code = check_input(c, k);
@@ -305,7 +311,7 @@ static int check_arrays(struct check *c)
         code = mm_type_size(&signature->out, signature, run->dims, &run->out_len, &run->out_size, c->err);
     if (!code)
         code = check_result(c);
-    for (int k = 0; k < run->n_in && !code && run->n; k++)
+    for (int k = 0; k < run->n_in && !code && run->n && run->result; k++)
         code = check_overlap(c, k);
     return code;
 }
@@ -331,6 +337,7 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     if (!code)
         code = check_arrays(&c);
     run->function = function;
+    run->marks = NULL;
     run->item_timeout_ms = call->item_timeout_ms;
     run->retries = call->retries;
     run->priority = call->priority;

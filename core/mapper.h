@@ -29,16 +29,31 @@ struct mm_mapper_module {
 
 enum mm_map_state { MM_MAP_QUEUED, MM_MAP_RUNNING, MM_MAP_ENDED };
 
-/* One map in flight: its handle. */
+struct mamuto_map_s;
+
+/* A call that takes several runs, one after the other: a reduction, a result of variable length. */
+struct mm_plan {
+    /* A run has ended so. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
+    int (*next)(struct mamuto_map_s *map, int status, uint64_t failed, const mamuto_error_t *ran, mamuto_error_t *err);
+    void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
+    void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */
+    struct mm_run whole;                             /* the call as it was checked: the caller's arrays */
+};
+enum { MM_PLAN_GOES_ON = 2 };
+
+/* One call in flight: its handle. */
 struct mamuto_map_s {
-    struct mm_run run; /* first: a run's map is found by its address */
+    struct mm_run run;    /* first: a run's map is found by its address */
+    struct mm_plan *plan; /* NULL: one run is all there is */
+    bool fresh;           /* the run has just begun: a caller that waits may assist */
     mamuto_t *mapper;
     enum mm_map_state state;
     struct mamuto_map_s *next, *previous; /* in its list */
     void *data;
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
-    bool canceled; /* while queued */
+    bool canceled;    /* while queued */
+    uint64_t arrival; /* of m->n_queued */
     struct mm_waited *waited;
 };
 
@@ -56,7 +71,9 @@ struct mamuto {
     void *data;
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     void (*on_close)(void *data);
-    bool open_owed; /* on_open has not come yet */
+    void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
+    char host_reason[512]; /* of the last mamuto_host_t that was filled */
+    bool open_owed;        /* on_open has not come yet */
     mamuto_error_t open_error;
     const struct mm_node_ops *ops;
     struct mm_node *node;
@@ -65,8 +82,9 @@ struct mamuto {
     uint32_t n_modules, n_loading; /* loading: initial ones that are not there yet */
     const struct mm_function *last_function;
     char last_name[MM_MAX_MODULE_NAME * 2 + 2];
-    struct mm_map_list queued, running, ended;
-    struct mamuto_map_s *spare; /* the last one freed: the next one made */
+    struct mm_map_list queued, running, ended; /* queued: by priority */
+    uint64_t n_queued, n_begun;                /* maps that were ever queued, and that began after it */
+    struct mamuto_map_s *spare;                /* the last one freed: the next one made */
     uv_async_t kick;
     unsigned process; /* mm_process() of the one that opened it */
     int depth;        /* callbacks of this mapper on the stack */
@@ -81,6 +99,7 @@ void mm_mapper_hold(mamuto_t *m); /* one more thing in flight */
 void mm_mapper_release(mamuto_t *m);
 int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err);
 void mm_mapper_look(mamuto_t *m); /* is the opening over? */
+void mm_mapper_free(mamuto_t *m); /* it is closed; with its own loop, if it has one */
 
 /* modules.c */
 int mm_mapper_load(mamuto_t *m, const char *path, bool initial, struct mm_mapper_module **module, mamuto_error_t *err);
@@ -93,7 +112,19 @@ void mm_mapper_free_modules(mamuto_t *m);
 /* By its full or its plain name; NULL with EFUNCTION. */
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
 
+/* hosts.c */
+void mm_hosts_on_state(void *owner); /* the node's host was lost, or is back */
+
 /* map.c */
+/* What a call is made into: map->run, and map->plan if it takes several. */
+typedef int mm_map_fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
+int mm_map_submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill, mamuto_map_t **map,
+                  mamuto_error_t *err);
+int mm_map_submit_wait(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill,
+                       mamuto_error_t *err);
+/* For a fill: has the functions that a helping caller runs at hand. */
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err);
+int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *function, mamuto_error_t *err);
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
 void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err);
 bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */

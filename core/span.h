@@ -21,7 +21,7 @@ static inline struct mm_span mm_span_of(const void *item, ptrdiff_t stride, size
     return (struct mm_span){ (const char *)item - back, reach + size, back, size, step };
 }
 
-/* The same of a run: its items [first, first + n). */
+/* The same of a run's input: the items that it covers. */
 static inline struct mm_span mm_span_of_input(const struct mm_run *run, int k)
 {
     const struct mm_run_arg *in = &run->in[k];
@@ -30,13 +30,30 @@ static inline struct mm_span mm_span_of_input(const struct mm_run *run, int k)
         uint64_t bytes = (uint64_t)(in->high - in->low) * in->size;
         return (struct mm_span){ bytes ? data + (uint64_t)in->low * in->size : data, bytes, 0, bytes, 0 };
     }
-    return mm_span_of(data + (ptrdiff_t)run->first * in->stride, in->stride, in->size, run->n);
+    return mm_span_of(data + (ptrdiff_t)mm_run_first_item(run) * in->stride, in->stride, in->size, mm_run_n_items(run));
 }
 
 static inline struct mm_span mm_span_of_offsets(const struct mm_run *run, int k)
 {
-    uint64_t bytes = (run->n + 1) * sizeof(int64_t);
-    return (struct mm_span){ (const char *)(run->in[k].offsets + run->first), bytes, 0, bytes, 0 };
+    uint64_t bytes = (mm_run_n_items(run) + 1) * sizeof(int64_t);
+    return (struct mm_span){ (const char *)(run->in[k].offsets + mm_run_first_item(run)), bytes, 0, bytes, 0 };
+}
+
+/* After a run was given a part of the items: its inputs' low and high are those of that part. Offsets that make no sense
+ * leave them as they were: the workers will see it. */
+static inline void mm_span_narrow(struct mm_run *run)
+{
+    for (int k = 0; k < run->n_in; k++) {
+        struct mm_run_arg *in = &run->in[k];
+        if (!in->offsets)
+            continue;
+        int64_t from = in->offsets[mm_run_first_item(run)];
+        int64_t to = in->offsets[mm_run_first_item(run) + mm_run_n_items(run)];
+        if (from >= in->low && to >= from && to <= in->high) {
+            in->low = from;
+            in->high = to;
+        }
+    }
 }
 
 static inline struct mm_span mm_span_of_result(const struct mm_run *run)

@@ -17,6 +17,7 @@
  *   lane.parked       the lane; a waker (exchange)   seq_cst             futex: asleep, or about to be
  *   lane.cursor …     the lane                       release             read only when it is dead
  *   board.active      master                         seq_cst             bit per slot: there may be work
+ *   board.ranked      master                         seq_cst             of active: to be served by priority
  *   board.polling     master                         seq_cst             it sleeps on the eventfd, or is about to
  */
 #ifndef MM_SHM_BOARD_H
@@ -50,8 +51,22 @@ enum {
 enum {
     MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
     MM_MAP_ONCE = 2,      /* no item is run twice */
-    MM_MAP_VARIABLE = 16, /* an input has offsets */
+    MM_MAP_GROUPS = 4,    /* its items are groups: map.groups */
+    MM_MAP_ABSENT = 8,    /* of which some items may be left out: map.groups.absent */
+    MM_MAP_MARKS = 16,    /* items that failed for good are marked: map.marks */
+    MM_MAP_VARIABLE = 32, /* an input has offsets: map.offsets */
 };
+
+/* Of a map over groups: core/run.h's struct mm_groups. Items count from the run's first one. */
+struct mm_board_groups {
+    uint64_t n_items, group_items;
+    uint64_t absent, absent_out; /* offsets into the arena */
+    uint32_t leaf_items;
+    uint32_t fold; /* index into its module */
+    uint16_t module, n_dims;
+    uint64_t dims[MAMUTO_MAX_DIMS];
+};
+enum { MM_NO_FUNCTION = UINT16_MAX }; /* as a module: input 0 is folded itself */
 
 #define MM_BOARD_MAGIC UINT64_C(0x316472616f626d6d) /* "mmboard1" */
 #define MM_BOARD_LAYOUT 1u
@@ -93,6 +108,7 @@ struct mm_record {
     int32_t code, item_code, signal, worker;
     uint32_t unused;
     uint64_t item;
+    uint64_t node_item; /* of a fold: the first of what it was to fold, else 0 */
     char text[MM_RECORD_TEXT];
 };
 
@@ -116,7 +132,9 @@ struct mm_board_map {
     struct mm_board_arg out;
     struct mm_board_arg in[MAMUTO_MAX_ARGS];
     uint64_t dims[MAMUTO_MAX_DIMS];
-    struct mm_board_offsets offsets[MAMUTO_MAX_ARGS]; /* valid with MM_MAP_VARIABLE */
+    struct mm_board_groups groups;
+    uint64_t marks;                                   /* offset into the arena: a byte an item */
+    struct mm_board_offsets offsets[MAMUTO_MAX_ARGS]; /* by input; with MM_MAP_VARIABLE */
     /* the hot line */
     _Alignas(MM_LINE) _Atomic uint32_t n_done;
     _Atomic uint32_t stop;
@@ -127,6 +145,7 @@ struct mm_board_map {
     _Alignas(MM_LINE) _Atomic uint64_t words[MM_MAX_LANES];
     _Alignas(MM_LINE) struct mm_returned returned[MM_MAX_RETURNED];
     uint32_t ready_version;                                     /* the master's own: the last value of ready but 0 */
+    _Atomic uint64_t singly_ticks;                              /* time of items that ran singly, not in busy_ticks */
     _Alignas(MM_LINE) struct mm_record records[MM_MAX_RECORDS]; /* of items */
     struct mm_record ended[MM_MAX_LANES];                       /* by lane: what ended the map, of no item */
     _Alignas(4096) char inline_bytes[MM_INLINE_BYTES];
@@ -174,6 +193,7 @@ struct mm_board {
     int32_t master_pid;
     uint32_t spin_max;                         /* most workers that spin at once */
     _Alignas(MM_LINE) _Atomic uint64_t active; /* bit per map slot */
+    _Atomic uint64_t ranked;                   /* of those, the maps of a priority other than 0 */
     _Atomic uint32_t caller;                   /* enum mm_caller: how the last caller waits */
     _Atomic int32_t caller_cpu;                /* its CPU, where no worker lingers; -1: it does not wait */
     _Alignas(MM_LINE) _Atomic uint32_t polling;

@@ -5,15 +5,17 @@
  *
  * A map that nobody stopped ends when all done words are set: then nobody writes for it any more. One that was stopped
  * ends when no lane is in it; whoever still is after 100 ms is killed. n_done is only a hint to look.
- * Called from the owner's thread alone. Results: shm/outcome.c. A caller that waits: shm/caller.c.
+ * Called from the owner's thread alone. Results: shm/outcome.c. Where the arrays are: shm/place.c. A caller that waits: shm/caller.c.
  */
 #include "shm/jobs.h"
 
 #include "core/alloc.h"
 #include "core/cpus.h"
 #include "core/span.h"
+#include "shm/account.h"
 #include "shm/clock.h"
 #include "shm/park.h"
+#include "shm/place.h"
 #include "shm/variable.h"
 
 #include <sched.h>
@@ -67,75 +69,31 @@ static size_t item_bytes(const struct mm_run *run)
     size_t bytes = run->out_size;
     for (int k = 0; k < run->n_in; k++) {
         const struct mm_run_arg *in = &run->in[k];
-        bytes += in->offsets ? (size_t)((uint64_t)(in->high - in->low) / run->n) * in->size : in->size;
+        bytes += in->offsets ? (size_t)((uint64_t)(in->high - in->low) / mm_run_n_items(run)) * in->size : in->size;
     }
     return bytes;
 }
 
+/* Items of the call in one item of the map. */
+static double unit_items(const struct mm_run *run)
+{
+    return run->groups ? (double)mm_run_n_items(run) / (double)run->n : 1;
+}
+
 static struct mm_cost *cost_of(struct mm_jobs *jobs, const struct mm_run *run)
 {
-    return &jobs->costs[run->function->module][run->function->index];
+    const struct mm_function *function = run->function ? run->function : run->groups->fold;
+    return &jobs->costs[function->module][function->index][run->groups != NULL];
 }
 
 static double estimate(struct mm_jobs *jobs, const struct mm_run *run)
 {
     const struct mm_cost *cost = cost_of(jobs, run);
     size_t bytes = item_bytes(run);
-    return cost->item_bytes == bytes
-               ? cost->item_ticks
-               : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
-}
-
-/* Where item 0 of a span lies. */
-static enum mm_where locate(const struct mm_jobs *jobs, const struct mm_span *span, uint32_t *region, uint64_t *offset)
-{
-    enum mm_where where = mm_pool_locate(jobs->pool, span->low, span->bytes, region, offset);
-    *offset += span->back;
-    return where;
-}
-
-static struct mm_board_arg place_input(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, int k,
-                                       uint64_t *inline_used)
-{
-    const struct mm_run_arg *in = &run->in[k];
-    struct mm_span span = mm_span_of_input(run, k);
-    struct mm_board_arg arg = { .stride = in->stride, .size = in->size, .len = in->len };
-    if (!span.bytes) { /* nothing is read: any place will do */
-        arg.where = MM_WHERE_INLINE;
-        return arg;
-    }
-    arg.where = locate(jobs, &span, &arg.region, &arg.offset);
-    if (arg.where == MM_WHERE_PRIVATE && !in->stride && mm_inline_take(inline_used, in->size, &arg.offset)) {
-        memcpy(map->inline_bytes + arg.offset, span.low, in->size);
-        arg.where = MM_WHERE_INLINE;
-    }
-    return arg;
-}
-
-/* In one of the mapper's arrays, but not whole. */
-static const char in_part[] =
-    "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it was freed";
-
-static int place_arrays(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, mamuto_error_t *err)
-{
-    uint64_t inline_used = 0;
-    map->n_in = (uint16_t)run->n_in;
-    for (int k = 0; k < run->n_in; k++)
-        if ((map->in[k] = place_input(jobs, map, run, k, &inline_used)).where == MM_WHERE_NONE)
-            return mm_error_set(err, MAMUTO_EARGS, "argument %d begins in %s", k, in_part);
-    int partly = mm_variable_has(run) ? mm_variable_place(jobs->pool, map, run) : -1;
-    if (partly >= 0)
-        return mm_error_set(err, MAMUTO_EARGS, "the offsets of argument %d begin in %s", partly, in_part);
-    struct mm_span span = mm_span_of_result(run);
-    map->out = (struct mm_board_arg){ .stride = run->result_stride, .size = run->out_size, .len = run->out_len };
-    map->out.where = locate(jobs, &span, &map->out.region, &map->out.offset);
-    if (map->out.where == MM_WHERE_NONE)
-        return mm_error_set(err, MAMUTO_EARGS, "the result begins in %s", in_part);
-    if (map->out.where == MM_WHERE_ATTACHED)
-        return mm_error_set(err, MAMUTO_EARGS,
-                            "the result lies in a file of mamuto_attach, which is read-only: give it an "
-                            "array of its own");
-    return 0;
+    double ticks = cost->item_bytes == bytes
+                       ? cost->item_ticks
+                       : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
+    return ticks * unit_items(run);
 }
 
 /* Parts go to lanes in order, so that the same part of the next map of this length goes to the same lane; a helping
@@ -213,6 +171,31 @@ static uint32_t chunk_cap_us(const struct mm_run *run)
     return quarter && run->item_timeout_ms < CHUNK_CAP_US * 4 / 1000 ? quarter : CHUNK_CAP_US;
 }
 
+/* core's own arrays, so they lie in the arena */
+static uint64_t arena_offset(const struct mm_jobs *jobs, const uint8_t *p)
+{
+    return (uint64_t)((const char *)p - jobs->pool->arena.base);
+}
+
+static void fill_groups(const struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run)
+{
+    const struct mm_groups *groups = run->groups;
+    map->flags |= MM_MAP_GROUPS;
+    map->groups = (struct mm_board_groups){ .n_items = mm_run_n_items(run),
+                                            .group_items = groups->group_items,
+                                            .leaf_items = groups->leaf_items,
+                                            .fold = groups->fold->index,
+                                            .module = (uint16_t)groups->fold->module,
+                                            .n_dims = (uint16_t)groups->fold->signature.n_dims };
+    for (unsigned j = 0; j < map->groups.n_dims; j++)
+        map->groups.dims[j] = groups->dims[j];
+    if (!groups->absent)
+        return;
+    map->flags |= MM_MAP_ABSENT;
+    map->groups.absent = arena_offset(jobs, groups->absent);
+    map->groups.absent_out = arena_offset(jobs, groups->absent_out);
+}
+
 static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, const struct mm_run *run,
                  double item_ticks)
 {
@@ -225,19 +208,25 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->grain_items = cut.grain_items;
     map->n_grains = cut.n_grains;
     map->n_lanes = lanes;
-    map->n_dims = (uint16_t)run->function->signature.n_dims;
+    map->n_dims = run->function ? (uint16_t)run->function->signature.n_dims : 0;
     map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
                            (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
-    map->module = (uint16_t)run->function->module;
-    map->function = run->function->index;
+    map->module = run->function ? (uint16_t)run->function->module : MM_NO_FUNCTION;
+    map->function = run->function ? run->function->index : 0;
     map->retries = (uint32_t)run->retries;
     map->timeout_ms = (uint32_t)run->item_timeout_ms;
     map->chunk_cap_us = chunk_cap_us(run);
     map->item_ticks = item_ticks;
     for (unsigned j = 0; j < map->n_dims; j++)
         map->dims[j] = run->dims[j];
+    if (run->groups)
+        fill_groups(jobs, map, run);
+    if (run->marks) {
+        map->flags |= MM_MAP_MARKS;
+        map->marks = arena_offset(jobs, run->marks);
+    }
     atomic_store_explicit(&map->n_done, 0, memory_order_relaxed);
     atomic_store_explicit(&map->stop, 0, memory_order_relaxed);
     atomic_store_explicit(&map->busy_ticks, 0, memory_order_relaxed);
@@ -290,7 +279,7 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     struct mm_board_map *map = &board->maps[slot];
     mm_map_prefetch_to_fill(map);
     double item_ticks = estimate(jobs, run);
-    int code = place_arrays(jobs, map, run, err);
+    int code = mm_place_arrays(jobs->pool, map, run, err);
     if (code)
         return code;
     uint64_t gen = next_gen(job, slot, map);
@@ -308,6 +297,8 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     if (!run->wait)
         atomic_store(&board->polling, 1);
     atomic_store_explicit(&map->gen, job->gen, memory_order_release);
+    if (run->priority)
+        atomic_fetch_or(&board->ranked, UINT64_C(1) << slot);
     atomic_fetch_or(&board->active, UINT64_C(1) << slot);
     wake_workers(jobs, run, item_ticks, map);
     if (run->item_timeout_ms)
@@ -378,7 +369,7 @@ static void learn_cost(struct mm_jobs *jobs, struct mm_job *job, struct mm_board
     if (job->saw_death || job->stopping || !busy)
         return;
     double old = estimate(jobs, job->run), now = (double)busy / (double)map->n;
-    cost->item_ticks = old > 0 && now < 4 * old ? old * 0.75 + now * 0.25 : now;
+    cost->item_ticks = (old > 0 && now < 4 * old ? old * 0.75 + now * 0.25 : now) / unit_items(job->run);
     cost->item_bytes = item_bytes(job->run);
 }
 
@@ -387,7 +378,10 @@ void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
     struct mm_board_map *map = mm_job_map(jobs, job);
     unsigned slot = mm_map_slot(job->gen);
     learn_cost(jobs, job, map);
+    mm_account_settle(jobs, job);
     atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
+    if (job->run->priority)
+        atomic_fetch_and(&jobs->pool->board->ranked, ~(UINT64_C(1) << slot));
     atomic_store_explicit(&map->gen, 0, memory_order_release);
     if (job->saw_death)
         for (unsigned i = 0; i < MM_MAX_RETURNED; i++)
@@ -424,7 +418,7 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
         job->saw_death = true;
         atomic_fetch_or(&map->stop, MM_NOTIFY);
         char *result = (char *)job->run->result + (ptrdiff_t)job->run->first * job->run->result_stride;
-        enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result);
+        enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result, job->run->marks);
         whole &= swept != MM_SWEPT_LATER;
         bool was_in = atomic_load(&board->lanes[death->lane].in) == job->gen;
         if (swept == MM_SWEPT_NOTHING)

@@ -37,14 +37,16 @@ struct mm_jobs {
     struct mm_pool *pool;
     struct mm_job slots[MM_MAX_MAPS];
     uint64_t used;
-    uint64_t reusable;                     /* slots that are known to be */
-    struct mm_cost *costs[MM_MAX_MODULES]; /* by function index */
+    uint64_t reusable;                          /* slots that are known to be */
+    struct mm_cost (*costs[MM_MAX_MODULES])[2]; /* by function index; as itself, in runs over groups */
     uint32_t n_costs[MM_MAX_MODULES];
     bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */
     struct mm_death later[MM_MAX_LANES]; /* deaths whose sweep was put off */
     uint32_t n_later;
     struct mm_record_list records; /* of the map that is being reported: 8 KB that no caller's stack has to hold */
     uint32_t fork_failures;        /* in a row, while no worker is up */
+    uint64_t items, busy_ticks;    /* of all maps that have left the board: shm/account.c */
+    uint64_t up_ns;                /* since when the workers are up; 0: they are not */
     /* of a caller that waits: shm/caller.c */
     struct mm_runner caller;
     const mamuto_module_t *own; /* the program's functions, or NULL */

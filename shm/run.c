@@ -4,74 +4,21 @@
  * map's stop word is looked at every 50 µs. If an item fails in a chunk, the chunk is run again one item a call under the
  * lane's cursor, which names the items that fail; a block whose lane died comes back from the sweep in the same way. No
  * clock is read and nothing is stored per item otherwise.
- * Private arrays pass through the lane's buffers in pieces (shm/peer.c); a helping caller works on them in place. A
- * function of the chunk form stores packed results; where the result is strided, they are spread over it afterwards.
+ * How items are called, wherever they lie, is in shm/items.c.
  * Called by workers and by a helping caller. Does not claim (shm/claim.c) and does not sleep (shm/park.c).
  */
 #include "shm/run.h"
 
 #include "shm/clock.h"
+#include "shm/group.h"
+#include "shm/items.h"
 #include "shm/park.h"
-#include "shm/variable.h"
 
 #include <stdio.h>
 
 static const double BLOCK_US = 10, STAGED_BLOCK_US = 200, STOP_LOOK_US = 50;
-enum { BLOCK_ITEMS = 8192 };
 
-enum outcome { RAN, FAILED, STOPPED };
-
-static void on_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
-{
-    (void)i; /* which item it is becomes known when it runs alone */
-    struct mm_failure *failure = &((struct mm_runner *)chunk->host)->failure;
-    if (failure->code)
-        return;
-    failure->code = MAMUTO_EITEM;
-    failure->item_code = code ? code : 1;
-    snprintf(failure->text, sizeof failure->text, "%s", text ? text : "");
-}
-
-static const void *on_pack(mamuto_chunk_t *chunk, int k)
-{
-    struct mm_runner *runner = chunk->host;
-    const mamuto_chunk_in_t *in = &chunk->in[k];
-    char *room = NULL;
-    size_t bytes;
-    if (!__builtin_mul_overflow(chunk->count, in->size, &bytes))
-        room = mm_buffer_reserve(&runner->packed[k], bytes ? bytes : 1);
-    for (size_t i = 0; room && i < chunk->count; i++)
-        memcpy(room + i * in->size, in->data + (ptrdiff_t)i * in->stride, in->size);
-    return room;
-}
-
-static bool is_in_place(const struct mm_runner *runner) { return runner->peer.pid == 0; }
-
-/* Where an argument begins in this process; NULL: its pieces come through the peer's buffers. */
-static const void *resolve(const struct mm_runner *runner, const struct mm_board_map *map, uint32_t where,
-                           uint32_t region, uint64_t offset)
-{
-    union {
-        uint64_t number;
-        const char *pointer;
-    } address = { .number = offset };
-    switch ((enum mm_where)where) {
-    case MM_WHERE_ARENA:
-        return runner->view->arena_read + offset;
-    case MM_WHERE_ATTACHED:
-        return runner->view->attached[region].base + offset;
-    case MM_WHERE_INLINE:
-        return map->inline_bytes + offset;
-    case MM_WHERE_PRIVATE:
-        return is_in_place(runner) ? address.pointer : NULL;
-    case MM_WHERE_NONE:
-        break;
-    }
-    return NULL;
-}
-
-/* A failure that ends the map, whatever on_error says. */
-static void stop_map(struct mm_runner *runner, int code, const char *text)
+void mm_runner_stop(struct mm_runner *runner, int code, const char *text)
 {
     struct mm_failure failure = { .code = code };
     snprintf(failure.text, sizeof failure.text, "%s", text);
@@ -80,225 +27,41 @@ static void stop_map(struct mm_runner *runner, int code, const char *text)
     MM_POINT("map-stopped");
 }
 
-static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, int bad)
-{
-    char text[MM_RECORD_TEXT];
-    switch (result) {
-    case MM_PEER_OK:
-        return false;
-    case MM_PEER_UNREADABLE:
-        snprintf(text, sizeof text, "argument %d is not readable: its array ends before its last item", bad);
-        stop_map(runner, MAMUTO_EARGS, text);
-        break;
-    case MM_PEER_OFFSETS_UNREADABLE:
-        snprintf(text, sizeof text, "the offsets of argument %d are not readable: their array ends before the last",
-                 bad);
-        stop_map(runner, MAMUTO_EARGS, text);
-        break;
-    case MM_PEER_UNWRITABLE:
-        stop_map(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
-        break;
-    case MM_PEER_NO_MEMORY:
-        stop_map(runner, MAMUTO_ENOMEM, "a worker has no memory for the items of private arrays");
-        break;
-    case MM_PEER_GONE:
-        stop_map(runner, MAMUTO_ESYSTEM, "a worker may not read the arrays of this program any more");
-        break;
-    }
-    return true;
-}
-
-static void describe_inputs(struct mm_runner *runner, const struct mm_board_map *map)
-{
-    for (unsigned k = 0; k < map->n_in; k++) {
-        const struct mm_board_arg *arg = &map->in[k];
-        const char *data = resolve(runner, map, arg->where, arg->region, arg->offset);
-        if (!data && arg->stride == 0)
-            data = runner->peer.data[k];
-        runner->staged |= arg->where == MM_WHERE_PRIVATE && arg->stride && !is_in_place(runner);
-        runner->base.in[k] = (mamuto_chunk_in_t){ data, (ptrdiff_t)arg->stride, arg->size, arg->len, NULL };
-    }
-}
-
-/* Those at hand are kept in base, of the map's first item; private ones are fetched with each block. */
-static void describe_offsets(struct mm_runner *runner, const struct mm_board_map *map)
-{
-    for (unsigned k = 0; k < map->n_in; k++) {
-        const struct mm_board_offsets *offsets = &map->offsets[k];
-        runner->offsets[k] = NULL;
-        if (offsets->where == MM_WHERE_NONE)
-            continue;
-        runner->staged |= offsets->where == MM_WHERE_PRIVATE && !is_in_place(runner);
-        runner->base.in[k].offsets = resolve(runner, map, offsets->where, offsets->region, offsets->offset);
-        runner->base.in[k].stride = 0;
-    }
-}
-
-static void describe_output(struct mm_runner *runner, const struct mm_board_map *map)
-{
-    const struct mm_board_arg *out = &map->out;
-    union {
-        const char *read;
-        char *write;
-    } place = { resolve(runner, map, out->where, out->region, out->offset) };
-    if (out->where == MM_WHERE_ARENA)
-        place.write = runner->view->arena_write + out->offset;
-    runner->staged |= out->where == MM_WHERE_PRIVATE && !is_in_place(runner);
-    runner->base.out = place.write;
-    runner->base.out_stride = (ptrdiff_t)(place.write ? out->stride : (int64_t)out->size);
-    runner->base.out_size = out->size;
-    runner->scatter = runner->base.out_stride != (ptrdiff_t)out->size &&
-                      runner->modules[map->module].functions[map->function]->form == MAMUTO_FORM_CHUNK;
-}
-
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen)
 {
     if (runner->gen == gen)
         return true;
     runner->gen = gen;
     runner->map = map;
-    runner->staged = false;
-    runner->run = runner->modules[map->module].functions[map->function]->run;
-    runner->base = (mamuto_chunk_t){
-        .first = map->first, .dims = runner->dims, .seed = map->seed, .fail = on_fail, .pack = on_pack, .host = runner
-    };
-    for (unsigned j = 0; j < map->n_dims; j++)
-        runner->dims[j] = map->dims[j];
+    runner->run = NULL;
+    if (map->module != MM_NO_FUNCTION)
+        runner->run = runner->modules[map->module].functions[map->function]->run;
+    if (map->flags & MM_MAP_GROUPS)
+        mm_group_prepare(runner);
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
     if (pace->gen != gen) /* else it comes back from another map: what it has learnt stands */
         *pace = (struct mm_pace){ .gen = gen, .item_ticks = map->item_ticks };
-    int bad = 0;
-    enum mm_peer_result fetched = is_in_place(runner) ? MM_PEER_OK : mm_peer_fetch_values(&runner->peer, map, &bad);
-    if (peer_failed(runner, fetched, bad)) {
-        runner->gen = 0;
-        return false;
-    }
-    describe_inputs(runner, map);
-    if (map->flags & MM_MAP_VARIABLE)
-        describe_offsets(runner, map);
-    describe_output(runner, map);
-    return true;
-}
-
-/* Data and offsets of inputs of variable length, for a chunk that begins with item `begin`. */
-static void set_variable(const struct mm_runner *runner, mamuto_chunk_t *chunk, uint64_t begin)
-{
-    for (unsigned k = 0; k < runner->map->n_in; k++) {
-        mamuto_chunk_in_t *in = &chunk->in[k];
-        union {
-            const char *pointer;
-            uintptr_t number;
-        } data = { .pointer = in->data };
-        if (!runner->offsets[k])
-            continue;
-        in->offsets = runner->offsets[k] + (begin - runner->offsets_first);
-        if (runner->base.in[k].data) /* element `low`; what the peer has fetched is element 0 already */
-            data.number -= (uint64_t)runner->map->offsets[k].low * in->size;
-        in->data = data.pointer;
-    }
-}
-
-static void spread(const struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    const char *from = runner->peer.out.data;
-    size_t size = runner->base.out_size;
-    for (uint64_t i = begin; i < end; i++, from += size)
-        memcpy(runner->base.out + (ptrdiff_t)i * runner->base.out_stride, from, size);
-}
-
-/* One call of the function for items [begin, end). */
-static enum outcome call(struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    struct mm_board_map *map = runner->map;
-    mamuto_chunk_t chunk = runner->base;
-    chunk.first += begin;
-    chunk.count = (size_t)(end - begin);
-    for (unsigned k = 0; k < map->n_in; k++) {
-        if (!chunk.in[k].data) {
-            chunk.in[k].data = runner->peer.data[k];
-            chunk.in[k].stride = runner->peer.stride[k];
-        } else
-            chunk.in[k].data += (ptrdiff_t)begin * chunk.in[k].stride;
-    }
-    if (map->flags & MM_MAP_VARIABLE)
-        set_variable(runner, &chunk, begin);
-    chunk.out = chunk.out ? chunk.out + (ptrdiff_t)begin * chunk.out_stride : runner->peer.out.data;
-    if (runner->scatter) {
-        chunk.out = mm_buffer_reserve(&runner->peer.out, chunk.count * chunk.out_size);
-        chunk.out_stride = (ptrdiff_t)chunk.out_size;
-        if (!chunk.out && peer_failed(runner, MM_PEER_NO_MEMORY, 0))
-            return STOPPED;
-    }
-    int code = runner->run(&chunk);
-    if (code)
-        on_fail(&chunk, 0, code, NULL);
-    if (runner->failure.code)
-        return FAILED;
-    if (runner->scatter)
-        spread(runner, begin, end);
-    return RAN;
-}
-
-/* Items whose private arrays pass through the peer's buffers. at: the offsets of item begin, or NULL. */
-static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end, const int64_t *const *at)
-{
-    int bad = 0;
-    enum mm_peer_result fetched = mm_peer_fetch(&runner->peer, runner->map, begin, end, at, &bad);
-    if (peer_failed(runner, fetched, bad))
-        return STOPPED;
-    enum outcome outcome = call(runner, begin, end);
-    if (outcome == RAN && !runner->base.out &&
-        peer_failed(runner, mm_peer_store(&runner->peer, runner->map, begin, end), bad))
-        return STOPPED;
-    return outcome;
-}
-
-/* The offsets of items [begin, end): fetched where they are private, and looked at before anything relies on them. */
-static bool get_offsets(struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    int bad = 0;
-    char text[MM_RECORD_TEXT];
-    if (!is_in_place(runner) &&
-        peer_failed(runner, mm_peer_fetch_offsets(&runner->peer, runner->map, begin, end, &bad), bad))
-        return false;
-    runner->offsets_first = begin;
-    for (unsigned k = 0; k < runner->map->n_in; k++) {
-        const int64_t *all = runner->base.in[k].offsets;
-        if (runner->map->offsets[k].where != MM_WHERE_NONE)
-            runner->offsets[k] = all ? all + begin : (const int64_t *)(const void *)runner->peer.offsets[k].data;
-    }
-    if (mm_variable_check(runner->map, runner->offsets, runner->map->first + begin, end - begin, text))
+    if (mm_items_prepare(runner))
         return true;
-    stop_map(runner, MAMUTO_EARGS, text);
+    runner->gen = 0;
     return false;
 }
 
-/* Items of which some have offsets: private ones in pieces of what they hold. */
-static enum outcome run_variable(struct mm_runner *runner, uint64_t begin, uint64_t end)
+uint64_t mm_runner_first(const struct mm_runner *runner) { return runner->base.first; }
+
+static enum mm_outcome run_groups(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
-    const int64_t *at[MAMUTO_MAX_ARGS];
-    enum outcome outcome = RAN;
-    if (!get_offsets(runner, begin, end))
-        return STOPPED;
-    if (!runner->staged)
-        return call(runner, begin, end);
-    uint64_t fixed = mm_peer_item_bytes(runner->map);
-    while (begin < end && outcome == RAN) {
-        for (unsigned k = 0; k < runner->map->n_in; k++)
-            at[k] = runner->offsets[k] ? runner->offsets[k] + (begin - runner->offsets_first) : NULL;
-        uint64_t to = begin + mm_variable_cut(runner->map, at, end - begin, fixed, MM_PEER_PIECE_BYTES);
-        outcome = run_piece(runner, begin, to, at);
-        begin = to;
-    }
+    enum mm_outcome outcome = MM_RAN;
+    for (uint64_t group = begin; group < end && outcome == MM_RAN; group++)
+        outcome = mm_group_run(runner, group);
     return outcome;
 }
 
-static enum outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
+static enum mm_outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     runner->failure.code = 0;
-    if (runner->map->flags & MM_MAP_VARIABLE)
-        return run_variable(runner, begin, end);
-    return runner->staged ? run_piece(runner, begin, end, NULL) : call(runner, begin, end);
+    runner->failure.node_item = 0;
+    return runner->map->flags & MM_MAP_GROUPS ? run_groups(runner, begin, end) : mm_items_run(runner, begin, end);
 }
 
 /* Items that take about so long, of at most `all`. */
@@ -313,13 +76,11 @@ static uint64_t items_in(const struct mm_runner *runner, double us, uint64_t all
 static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
 {
     uint64_t block = items_in(runner, runner->staged ? STAGED_BLOCK_US : BLOCK_US, all);
-    uint64_t most = runner->staged ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
-    if (runner->scatter && most > 1 + MM_PEER_PIECE_BYTES / runner->base.out_size)
-        most = 1 + MM_PEER_PIECE_BYTES / runner->base.out_size;
+    uint64_t most = runner->map->flags & MM_MAP_GROUPS ? MM_ITEMS_MOST : mm_items_most(runner);
     return block < most ? block : most;
 }
 
-static enum outcome run_block(struct mm_runner *runner, struct mm_lane *lane, uint64_t begin, uint64_t end)
+static enum mm_outcome run_block(struct mm_runner *runner, struct mm_lane *lane, uint64_t begin, uint64_t end)
 {
     atomic_store_explicit(&lane->block_end, end, memory_order_relaxed);
     MM_POINT("block-end");
@@ -328,20 +89,20 @@ static enum outcome run_block(struct mm_runner *runner, struct mm_lane *lane, ui
     return run_items(runner, begin, end);
 }
 
-static enum outcome run_whole(struct mm_runner *runner, const struct mm_taken *taken)
+static enum mm_outcome run_whole(struct mm_runner *runner, const struct mm_taken *taken)
 {
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     uint64_t i = mm_grain_item(runner->map, taken->begin), end = mm_grain_item(runner->map, taken->end);
     uint64_t block = block_items(runner, end - i), look = items_in(runner, STOP_LOOK_US, end - i), looked = i;
-    enum outcome outcome = RAN;
-    while (i < end && outcome == RAN) {
+    enum mm_outcome outcome = MM_RAN;
+    while (i < end && outcome == MM_RAN) {
         uint64_t stop = end - i > block ? i + block : end;
         outcome = run_block(runner, lane, i, stop);
         i = stop;
         if (i - looked < look || i == end)
             continue;
-        if (outcome == RAN && mm_map_stopped(runner->map))
-            return STOPPED;
+        if (outcome == MM_RAN && mm_map_stopped(runner->map))
+            return MM_STOPPED;
         looked = i;
     }
     return outcome;
@@ -360,6 +121,7 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
     record->signal = signal;
     record->worker = worker;
     record->item = item;
+    record->node_item = failure->node_item;
     memcpy(record->text, failure->text, sizeof record->text);
     MM_POINT("record-filled");
     atomic_store_explicit(&record->ready, mm_map_tag(gen), memory_order_release);
@@ -370,12 +132,9 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
 static void settle_failed(struct mm_runner *runner, uint64_t item)
 {
     struct mm_board_map *map = runner->map;
-    if (runner->base.out)
-        memset(runner->base.out + (ptrdiff_t)item * map->out.stride, 0, map->out.size);
-    else {
-        memset(runner->peer.out.data, 0, map->out.size);
-        peer_failed(runner, mm_peer_store(&runner->peer, map, item, item + 1), 0);
-    }
+    mm_items_zero(runner, item);
+    if (map->flags & MM_MAP_MARKS)
+        runner->view->arena_write[map->marks + item] = 1;
     MM_POINT("zeroed");
     int worker = runner->eventfd < 0 ? -1 : (int)runner->self;
     mm_record_add(map, runner->gen, map->first + item, worker, 0, &runner->failure);
@@ -384,18 +143,18 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
     MM_POINT("settled");
 }
 
-/* One item, with its retries. FAILED: for good. */
-static enum outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint64_t item, uint32_t attempts)
+/* One item, with its retries. MM_FAILED: for good. */
+static enum mm_outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint64_t item, uint32_t attempts)
 {
-    enum outcome outcome;
+    enum mm_outcome outcome;
     uint32_t spared = attempts & MM_SPARED, failures = attempts ^ spared;
     do {
         atomic_store_explicit(&lane->attempts, failures | spared, memory_order_relaxed);
         MM_POINT("attempt");
         outcome = run_items(runner, item, item + 1);
         MM_POINT("item-ran");
-    } while (outcome == FAILED && failures++ < runner->map->retries);
-    if (outcome == FAILED)
+    } while (outcome == MM_FAILED && failures++ < runner->map->retries);
+    if (outcome == MM_FAILED)
         settle_failed(runner, item);
     return outcome;
 }
@@ -411,10 +170,10 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
     bool complete = false;
     for (uint32_t grain = taken->begin; grain < taken->end; grain++) {
         for (uint64_t end = mm_grain_item(map, grain + 1); item < end; item++, attempts = spared) {
-            enum outcome outcome = run_one(runner, lane, item, attempts);
-            if (outcome == STOPPED)
+            enum mm_outcome outcome = run_one(runner, lane, item, attempts);
+            if (outcome == MM_STOPPED)
                 return complete;
-            failed += outcome == FAILED;
+            failed += outcome == MM_FAILED;
             if (item + 1 == end) {
                 complete = mm_grain_commit(map, runner->gen, grain, failed);
                 failed = 0;
@@ -438,9 +197,10 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     bool complete = false;
     uint64_t start = mm_ticks();
-    enum outcome outcome = taken->singly ? FAILED : run_whole(runner, taken);
-    if (outcome == RAN) {
+    enum mm_outcome outcome = taken->singly ? MM_FAILED : run_whole(runner, taken);
+    if (outcome == MM_RAN) {
         uint64_t ticks = mm_ticks() - start;
+        runner->busy_ticks += ticks;
         uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
         mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
         MM_POINT("ran");
@@ -448,11 +208,14 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
         MM_POINT("timed");
         complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
     } else {
-        if (outcome == FAILED) {
+        if (outcome == MM_FAILED) {
             if (!taken->singly)
                 mm_claim_make_singly(runner->board, map, runner->self, taken);
             complete = run_singly(runner, taken);
         }
+        uint64_t ticks = mm_ticks() - start;
+        runner->busy_ticks += ticks;
+        atomic_fetch_add_explicit(&map->singly_ticks, ticks, memory_order_relaxed);
         mm_claim_release(lane);
     }
     bool tell = atomic_load(&map->stop) & MM_NOTIFY || (complete && atomic_load(&runner->board->polling));
@@ -465,4 +228,5 @@ void mm_runner_fini(struct mm_runner *runner)
     mm_peer_fini(&runner->peer);
     for (int k = 0; k < MAMUTO_MAX_ARGS; k++)
         mm_buffer_fini(&runner->packed[k]);
+    mm_group_fini(&runner->folder);
 }

@@ -19,7 +19,15 @@ struct mm_view {
 
 struct mm_failure {
     int code, item_code; /* code 0: none */
+    uint64_t node_item;  /* of a fold: the first item of what it was to fold */
     char text[MM_RECORD_TEXT];
+};
+
+/* Folding, and its buffers: shm/group.c. */
+struct mm_folder {
+    int (*run)(mamuto_chunk_t *);
+    size_t dims[MAMUTO_MAX_DIMS];
+    struct mm_buffer items, turned, values[2], stack;
 };
 
 struct mm_runner {
@@ -36,22 +44,31 @@ struct mm_runner {
     struct mm_board_map *map;
     mamuto_chunk_t base;
     size_t dims[MAMUTO_MAX_DIMS];
-    int (*run)(mamuto_chunk_t *);
+    int (*run)(mamuto_chunk_t *);            /* NULL: input 0 is folded itself */
+    struct mm_folder folder;                 /* of a map over groups */
     bool staged;                             /* private arrays pass through the peer's buffers */
     bool scatter;                            /* a packed block is spread over the strided result */
     const int64_t *offsets[MAMUTO_MAX_ARGS]; /* of item offsets_first; NULL: the input has none */
     uint64_t offsets_first;
     struct mm_failure failure; /* of the call that runs */
+    uint64_t busy_ticks;       /* that it spent on items */
 };
+
+enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };
 
 /* Resolves the map's function and arguments; the lane is in the map. The module is loaded already. false: an argument
  * could not be fetched; the map is stopped with a record that says so. */
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen);
 /* Runs what was taken to its commit or release. */
 void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken);
+/* Ends the map with a failure of no item, whatever on_error says. */
+void mm_runner_stop(struct mm_runner *runner, int code, const char *text);
 /* Adds a failure to the map's records, if there is room. item: of the call, or MAMUTO_NO_ITEM. */
 void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int worker, int signal,
                    const struct mm_failure *failure);
 void mm_runner_fini(struct mm_runner *runner);
+
+/* The call's index of the run's first item. */
+uint64_t mm_runner_first(const struct mm_runner *runner);
 
 #endif

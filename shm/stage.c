@@ -37,7 +37,7 @@ static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run
         return 0;
     if (!in->stride && mm_inline_take(inline_used, in->size, &at))
         return 0;
-    return is_packed(in) ? run->n * in->size : span.bytes;
+    return is_packed(in) ? mm_run_n_items(run) * in->size : span.bytes;
 }
 
 static uint64_t offsets_bytes(const struct mm_pool *pool, const struct mm_run *run, int k)
@@ -126,14 +126,14 @@ static void lay_out_input(struct mm_stage *stage, struct mm_copy_job *job, int k
         in->stride = (ptrdiff_t)in->size;
         span.back = 0;
     }
-    in->data = array_at(room + span.back, run->first * (uint64_t)in->stride);
+    in->data = array_at(room + span.back, mm_run_first_item(run) * (uint64_t)in->stride);
 }
 
 static void lay_out_offsets(struct mm_stage *stage, struct mm_copy_job *job, int k, char *room, uint64_t bytes)
 {
     struct mm_span span = mm_span_of_offsets(stage->run, k);
     add_copy(job, room, span.low, bytes, k);
-    stage->copy.in[k].offsets = array_at(room, stage->run->first * sizeof(int64_t));
+    stage->copy.in[k].offsets = array_at(room, mm_run_first_item(stage->run) * sizeof(int64_t));
 }
 
 /* Gives each array its place in the room, and lists what is to be copied in. */

@@ -16,23 +16,57 @@
 
 #include <unistd.h>
 
+static uint64_t data_bytes(const struct mm_keep *keep)
+{
+    const struct mm_run_arg *in = &keep->in;
+    return in->offsets ? (uint64_t)(in->high - in->low) * in->size : keep->n * in->size;
+}
+
+/* Where the copy's offsets begin, behind its data. */
+static uint64_t offsets_at(const struct mm_keep *keep) { return (data_bytes(keep) + MM_LINE - 1) / MM_LINE * MM_LINE; }
+
+static uint64_t bytes_of(const struct mm_keep *keep)
+{
+    return keep->in.offsets ? offsets_at(keep) + (keep->n + 1) * sizeof(int64_t) : data_bytes(keep);
+}
+
+/* The copy is packed, whatever the array's stride is. */
 static void lay_out(struct mm_keeping *keeping, bool cold)
 {
     const struct mm_keep *keep = keeping->keep;
+    const struct mm_run_arg *in = &keep->in;
     struct mm_copy_job *job = &keeping->job;
     *job = (struct mm_copy_job){ .owner = keeping, .into_arena = true, .cold = cold, .look = true };
-    uint64_t bytes = keep->n * keep->in.size;
-    if (bytes)
-        job->copies[job->n_copies++] = (struct mm_copy){ .to = keeping->room, .from = keep->in.data, .bytes = bytes };
+    struct mm_copy data = { .to = keeping->room, .from = in->data, .bytes = data_bytes(keep) };
+    if (in->offsets)
+        data.from += (uint64_t)in->low * in->size;
+    else if (keep->n > 1 && in->stride != (ptrdiff_t)in->size) {
+        data.size = in->size;
+        data.to_stride = (ptrdiff_t)in->size;
+        data.from_stride = in->stride;
+    }
+    if (data.bytes)
+        job->copies[job->n_copies++] = data;
+    if (in->offsets)
+        job->copies[job->n_copies++] = (struct mm_copy){ .to = keeping->room + offsets_at(keep),
+                                                         .from = (const char *)in->offsets,
+                                                         .bytes = (keep->n + 1) * sizeof(int64_t) };
 }
-
-static uint64_t bytes_of(const struct mm_keep *keep) { return keep->n * keep->in.size; }
 
 /* What is kept is the copy, from now on. */
 static void become_copy(struct mm_keep *keep, char *room)
 {
-    keep->in.data = room;
-    keep->in.stride = keep->in.stride ? (ptrdiff_t)keep->in.size : 0;
+    union {
+        char *at;
+        const int64_t *offsets;
+        uintptr_t number;
+    } offsets = { .at = room + offsets_at(keep) }, data = { .at = room };
+    if (keep->in.offsets) {
+        data.number -= (uint64_t)keep->in.low * keep->in.size; /* element 0, which may lie before what is kept */
+        keep->in.offsets = offsets.offsets;
+    } else if (keep->in.stride)
+        keep->in.stride = (ptrdiff_t)keep->in.size;
+    keep->in.data = data.at;
 }
 
 /* --- from state to state ------------------------------------------------------------------------------------------- */

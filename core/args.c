@@ -353,7 +353,6 @@ int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, 
     bool broadcast = arg->kind == MAMUTO_ARG_BROADCAST || arg->kind == MAMUTO_ARG_BROADCAST_VAR;
     mamuto_call_t call = { .args = { *arg }, .count = broadcast };
     struct check c = { type, &call, run, err, -1 };
-    uint64_t bytes;
     int code = check_number(&c);
     if (!code)
         code = check_kind(&c, 0);
@@ -361,9 +360,5 @@ int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, 
         code = check_count(&c);
     if (!code && run->n)
         code = check_input(&c, 0);
-    if (!code && arg->kind == MAMUTO_ARG_STRIDED && /* the copy is packed */
-        (__builtin_mul_overflow(run->n, run->in[0].size, &bytes) || bytes > INT64_MAX))
-        code = FAIL(&c, MAMUTO_ESIZE, "the copy of %" PRIu64 " items of %zu bytes does not fit into memory", run->n,
-                    run->in[0].size);
     return code;
 }

@@ -26,7 +26,7 @@ struct mm_run_arg {
 
 /* Data that nodes keep for many runs. */
 struct mm_keep {
-    struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, whose items are packed */
+    struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, packed if items lay apart */
     uint64_t n;           /* items; of a broadcast value: 1 */
     bool wait;            /* a _wait form waits for it */
     void *job;            /* the node's */

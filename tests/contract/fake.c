@@ -280,7 +280,7 @@ static void step(uv_timer_t *timer)
 
 /* ---- Operations ------------------------------------------------------------------------------------------------------ */
 
-static int open_node(struct mm_node **out, const struct mm_config *config, uv_loop_t *loop,
+static int open_node(struct mm_node **out, const struct mm_config_host *config, uv_loop_t *loop,
                      const struct mm_node_events *events, void *owner, mamuto_error_t *err)
 {
     struct mm_node *node = calloc(1, sizeof *node);
@@ -322,7 +322,7 @@ static void close_node(struct mm_node *node)
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
 
-static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                 mamuto_error_t *err)
 {
     (void)config;

@@ -45,8 +45,8 @@
  *  - Types are not checked. The signature says what the elements are, in the arrays and in MAMUTO_IN and MAMUTO_OUT alike;
  *    T must be exactly as large as the signature's item.
  *  - A function that writes outside its own output, into another item's result, is not detected. One that writes into its
- *    input dies of SIGSEGV and is named where that is an array of mamuto_alloc or mamuto_attach; of an ordinary array it
- *    changes the worker's copy, unnoticed, for later items, too.
+ *    input dies of SIGSEGV and is named where that is kept or an array of mamuto_alloc or mamuto_attach; of an ordinary array
+ *    it changes the worker's copy, unnoticed, for later items, too.
  *  - Where a call is made with .help = 1, the calling thread runs the function too: a crash there is the program's.
  *  - Functions defined in the program itself (they are of the module "main") are not seen unless mamuto_main() is the first
  *    line of main().

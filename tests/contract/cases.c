@@ -95,7 +95,7 @@ static void runs_a_broadcast(struct contract *c)
     contract_open_loaded(c);
     struct contract_run *r = contract_new_run(c, "twice", 500, 100, 300);
     double one = 21;
-    r->run.in[0] = (struct mm_run_arg){ &one, 0, sizeof one, 1, NULL, NULL };
+    r->run.in[0] = (struct mm_run_arg){ .data = &one, .size = sizeof one, .len = 1 };
     CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
     CONTRACT_UNTIL(c, r->ran);
     CONTRACT_CHECK(c, r->status == 0 || c->wrong[0], "it has ended with %d", r->status);

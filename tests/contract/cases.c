@@ -38,7 +38,7 @@ static void says_why_a_module_is_not_loaded_and_goes_on(struct contract *c)
     mamuto_error_t err = { 0 };
     c->n_loaded = 0;
     c->in_operation++;
-    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config, &err);
+    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config.hosts[0], &err);
     c->in_operation--;
     CONTRACT_CHECK(c, code == 0, "load: %s", err.text);
     CONTRACT_UNTIL(c, c->n_loaded > 0);
@@ -95,7 +95,7 @@ static void runs_a_broadcast(struct contract *c)
     contract_open_loaded(c);
     struct contract_run *r = contract_new_run(c, "twice", 500, 100, 300);
     double one = 21;
-    r->run.in[0] = (struct mm_run_arg){ &one, 0, sizeof one, 1, NULL };
+    r->run.in[0] = (struct mm_run_arg){ .data = &one, .size = sizeof one, .len = 1 };
     CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
     CONTRACT_UNTIL(c, r->ran);
     CONTRACT_CHECK(c, r->status == 0 || c->wrong[0], "it has ended with %d", r->status);
@@ -176,6 +176,28 @@ static void reports_failed_items_and_runs_all_others(struct contract *c)
     contract_check_run(c, part);
     CONTRACT_CHECK(c, c->wrong[0] || (part->err.item == 1004 && part->err.item_code == 7), "the first one is item %llu",
                    (unsigned long long)part->err.item);
+}
+
+/* Where a node has arrays, marks lie in one of them. */
+static void marks_failed_items_where_that_is_wanted(struct contract *c)
+{
+    enum { N = 3000 };
+    static uint8_t own[N + 1];
+    uint8_t *marks = own;
+    contract_open_loaded(c);
+    struct contract_run *r = contract_new_run(c, "mixed", 2 * N, 1000, N);
+    if (c->kind->ops->alloc)
+        marks = c->kind->ops->alloc(c->node, sizeof own, NULL);
+    CONTRACT_CHECK(c, marks, "no array");
+    memset(marks, 0, N);
+    marks[N] = 9;
+    r->run.marks = marks;
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    contract_check_run(c, r);
+    for (uint64_t i = 0; i < N && !c->wrong[0]; i++)
+        CONTRACT_CHECK(c, marks[i] == ((1000 + i) % 7 == 3), "the mark of item %d is %d", (int)(1000 + i), marks[i]);
+    CONTRACT_CHECK(c, c->wrong[0] || marks[N] == 9, "a mark lies behind the run's last item");
 }
 
 static void reports_a_thousand_failed_items_at_most(struct contract *c)
@@ -268,6 +290,68 @@ static void maps_files_for_reading(struct contract *c)
         void *freed;
     } file = { p };
     ops->free(c->node, file.freed);
+}
+
+/* The caller's array may change when it is kept: runs see the copy. */
+static void keeps_data_for_many_runs(struct contract *c)
+{
+    const struct mm_node_ops *ops = c->kind->ops;
+    mamuto_error_t err = { 0 };
+    contract_open_loaded(c);
+    if (!ops->keep || c->wrong[0])
+        return;
+    struct contract_run *first = contract_new_run(c, "twice", 3000, 0, 3000);
+    struct contract_run *second = contract_new_run(c, "indexed", 3000, 1000, 500);
+    c->keep = (struct mm_keep){ .in = first->run.in[0], .n = 3000 };
+    c->in_operation++;
+    int code = ops->keep(c->node, &c->keep, &err);
+    c->in_operation--;
+    CONTRACT_CHECK(c, code == 0, "keep: %s", err.text);
+    CONTRACT_UNTIL(c, c->n_kept > 0);
+    CONTRACT_CHECK(c, c->kept_status == 0 && c->keep.in.data != first->in, "on_kept says %d", c->kept_status);
+    memset(first->in, 0, 3000 * sizeof *first->in);
+    first->run.in[0] = second->run.in[0] = c->keep.in;
+    first->run.in[0].keep = second->run.in[0].keep = &c->keep;
+    CONTRACT_CHECK(c, contract_begin(c, first) == 0 && contract_begin(c, second) == 0, "no room");
+    CONTRACT_UNTIL(c, first->ran && second->ran);
+    contract_check_run(c, first);
+    contract_check_run(c, second);
+    ops->drop(c->node, &c->keep);
+}
+
+static void gives_a_keep_up(struct contract *c)
+{
+    const struct mm_node_ops *ops = c->kind->ops;
+    mamuto_error_t err = { 0 };
+    contract_open_loaded(c);
+    if (!ops->keep || c->wrong[0])
+        return;
+    struct contract_run *r = contract_new_run(c, "twice", 20000, 0, 20000);
+    c->keep = (struct mm_keep){ .in = r->run.in[0], .n = 20000 };
+    c->in_operation++;
+    int code = ops->keep(c->node, &c->keep, &err);
+    if (!code)
+        ops->cancel_keep(c->node, &c->keep);
+    c->in_operation--;
+    CONTRACT_CHECK(c, code == 0, "keep: %s", err.text);
+    CONTRACT_UNTIL(c, c->n_kept > 0);
+    CONTRACT_CHECK(c, c->kept_status == 0 || c->kept_status == MAMUTO_ECANCELED, "on_kept says %d", c->kept_status);
+    if (c->kept_status == 0)
+        ops->drop(c->node, &c->keep);
+}
+
+static void describes_itself(struct contract *c)
+{
+    contract_open_loaded(c);
+    if (c->wrong[0])
+        return;
+    struct contract_run *r = contract_run(c, "mixed", 100, 0, 100);
+    CONTRACT_UNTIL(c, r->ran);
+    struct mm_node_state state = { 0 };
+    c->kind->ops->describe(c->node, &state);
+    CONTRACT_CHECK(c, state.state && strcmp(state.state, "up") == 0, "its state is %s", state.state);
+    CONTRACT_CHECK(c, state.workers == 2 && state.items == 100, "%d workers, %d items", state.workers,
+                   (int)state.items);
 }
 
 static void assists_a_caller_that_waits(struct contract *c)
@@ -376,11 +460,15 @@ const struct contract_case contract_cases[] = {
     CASE(runs_are_begun_from_events),
     CASE(says_when_it_is_full_and_has_room_again),
     CASE(reports_failed_items_and_runs_all_others),
+    CASE(marks_failed_items_where_that_is_wanted),
     CASE(reports_a_thousand_failed_items_at_most),
     CASE(ends_at_the_first_failed_item_where_it_is_to),
     CASE(ends_an_item_that_takes_too_long),
     CASE(gives_arrays_that_are_run_in_place),
     CASE(maps_files_for_reading),
+    CASE(keeps_data_for_many_runs),
+    CASE(gives_a_keep_up),
+    CASE(describes_itself),
     CASE(assists_a_caller_that_waits),
     CASE(gives_ranges_back),
     CASE(gives_everything_back_and_ends),

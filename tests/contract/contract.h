@@ -46,6 +46,8 @@ struct contract {
     bool closing;
     struct contract_run runs[CONTRACT_RUNS];
     int n_runs;
+    struct mm_keep keep;
+    int n_kept, kept_status;
     char wrong[CONTRACT_TEXT]; /* the first breach of the contract; "": none */
 };
 

@@ -25,9 +25,9 @@ static void closes_before_it_is_up(struct contract *c)
 
 static void loads_a_module_with_all_its_functions(struct contract *c)
 {
-    static const char *const names[] = { "twice", "indexed", "mixed", "hopeless", "endless" };
+    static const char *const names[] = { "twice", "indexed", "mixed", "hopeless", "prints", "endless" };
     contract_open_loaded(c);
-    for (uint32_t i = 0; i < 5 && !c->wrong[0]; i++)
+    for (uint32_t i = 0; i < 6 && !c->wrong[0]; i++)
         CONTRACT_CHECK(c, strcmp(c->names[i], names[i]) == 0, "function %u is %s", i, c->names[i]);
 }
 
@@ -165,6 +165,18 @@ static void says_when_it_is_full_and_has_room_again(struct contract *c)
 }
 
 /* ---- Failures -------------------------------------------------------------------------------------------------------- */
+
+/* All that its items have printed is there when a run ends. */
+static void hands_on_what_items_print(struct contract *c)
+{
+    contract_open_loaded(c);
+    for (int i = 1; i <= 3 && !c->wrong[0]; i++) {
+        struct contract_run *r = contract_run(c, "prints", 60, 10, 40);
+        CONTRACT_UNTIL(c, r->ran);
+        CONTRACT_CHECK(c, c->n_lines == 40 * i || c->wrong[0], "%d lines came, not %d", c->n_lines, 40 * i);
+        contract_check_run(c, r);
+    }
+}
 
 static void reports_failed_items_and_runs_all_others(struct contract *c)
 {
@@ -459,6 +471,7 @@ const struct contract_case contract_cases[] = {
     CASE(runs_a_broadcast),
     CASE(runs_are_begun_from_events),
     CASE(says_when_it_is_full_and_has_room_again),
+    CASE(hands_on_what_items_print),
     CASE(reports_failed_items_and_runs_all_others),
     CASE(marks_failed_items_where_that_is_wanted),
     CASE(reports_a_thousand_failed_items_at_most),

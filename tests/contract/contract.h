@@ -47,6 +47,7 @@ struct contract {
     struct contract_run runs[CONTRACT_RUNS];
     int n_runs;
     struct mm_keep keep;
+    int n_lines; /* that items have printed */
     int n_kept, kept_status;
     char wrong[CONTRACT_TEXT]; /* the first breach of the contract; "": none */
 };

@@ -126,6 +126,8 @@ static bool run_item(struct mm_node *node, struct job *job, uint64_t item)
     for (int tries = 0; tries <= run->retries; tries++)
         if ((code = fake_settings.functions[run->function->index].item(in, out, item, &text)) <= 0)
             break;
+    if (code == 0 && text && node->events->on_output)
+        node->events->on_output(node->owner, 0, 1, text, strlen(text));
     if (code == 0)
         return true;
     bool never = code == FAKE_NEVER;

@@ -126,6 +126,15 @@ static void on_state(void *owner)
         contract_breach(c, "on_state came before on_up");
 }
 
+static void on_output(void *owner, int worker, int fd, const char *line, size_t n)
+{
+    static const char printed[] = "a line of an item";
+    struct contract *c = begin_event(owner, "on_output");
+    CONTRACT_CHECK(c, worker >= 0 && worker < 2 && (fd == 1 || fd == 2), "worker %d prints to fd %d", worker, fd);
+    CONTRACT_CHECK(c, n == sizeof printed - 1 && memcmp(line, printed, n) == 0, "the line is \"%.*s\"", (int)n, line);
+    c->n_lines++;
+}
+
 static void on_kept(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err)
 {
     struct contract *c = begin_event(owner, "on_kept");
@@ -151,7 +160,8 @@ static const struct mm_node_events events = { .on_up = on_up,
                                               .on_lost = on_lost,
                                               .on_closed = on_closed,
                                               .on_state = on_state,
-                                              .on_kept = on_kept };
+                                              .on_kept = on_kept,
+                                              .on_output = on_output };
 
 /* ---- Operations ------------------------------------------------------------------------------------------------------ */
 
@@ -196,7 +206,7 @@ void contract_open_loaded(struct contract *c)
     CONTRACT_UNTIL(c, c->n_up > 0);
     CONTRACT_CHECK(c, c->up_status == 0, "the node has not come up");
     contract_load(c, c->kind->module);
-    CONTRACT_CHECK(c, c->loaded_status == 0 && c->n_functions == 5, "the module was not loaded");
+    CONTRACT_CHECK(c, c->loaded_status == 0 && c->n_functions == 6, "the module was not loaded");
 }
 
 void contract_close(struct contract *c)

@@ -52,6 +52,12 @@ static int mixed(const void *const *in, void *out, uint64_t index, const char **
     return (uint64_t)number(in[0]) % 7 == 3 ? hopeless(in, out, index, text) : twice(in, out, index, text);
 }
 
+static int prints(const void *const *in, void *out, uint64_t index, const char **text)
+{
+    *text = "a line of an item";
+    return twice(in, out, index, text);
+}
+
 static int endless(const void *const *in, void *out, uint64_t index, const char **text)
 {
     (void)in, (void)out, (void)index, (void)text;
@@ -59,8 +65,13 @@ static int endless(const void *const *in, void *out, uint64_t index, const char 
 }
 
 static const struct fake_function functions[] = {
-    { "twice", "f8 -> f8", twice },       { "indexed", "f8 -> f8", indexed }, { "mixed", "f8 -> f8", mixed },
-    { "hopeless", "f8 -> f8", hopeless }, { "endless", "f8 -> f8", endless }, { NULL, NULL, NULL },
+    { "twice", "f8 -> f8", twice },
+    { "indexed", "f8 -> f8", indexed },
+    { "mixed", "f8 -> f8", mixed },
+    { "hopeless", "f8 -> f8", hopeless },
+    { "prints", "f8 -> f8", prints },
+    { "endless", "f8 -> f8", endless },
+    { NULL, NULL, NULL },
 };
 
 static const struct contract_kind fake = {

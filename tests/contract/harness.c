@@ -368,6 +368,16 @@ bool contract_try(const struct contract_kind *kind, const struct contract_case *
     return !wrong[0];
 }
 
+const struct contract_case *contract_case_at(size_t i)
+{
+    static const struct contract_case *const lists[] = { contract_cases, contract_more_cases, contract_ending_cases };
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+        for (const struct contract_case *one = lists[k]; one->name; one++)
+            if (i-- == 0)
+                return one;
+    return NULL;
+}
+
 struct trial {
     const struct contract_kind *kind;
     const struct contract_case *one;
@@ -387,11 +397,9 @@ int contract_run_all(const struct contract_kind *kind)
     struct CMUnitTest tests[MOST] = { 0 };
     struct trial trials[MOST];
     size_t n = 0;
-    const struct contract_case *const lists[] = { contract_cases, contract_ending_cases };
-    for (int k = 0; k < 2; k++)
-        for (const struct contract_case *one = lists[k]; one->name && n < MOST; one++, n++) {
-            trials[n] = (struct trial){ kind, one };
-            tests[n] = (struct CMUnitTest){ one->name, run_case, NULL, NULL, &trials[n] };
-        }
+    for (const struct contract_case *one; n < MOST && (one = contract_case_at(n)); n++) {
+        trials[n] = (struct trial){ kind, one };
+        tests[n] = (struct CMUnitTest){ one->name, run_case, NULL, NULL, &trials[n] };
+    }
     return _cmocka_run_group_tests(kind->ops->kind, tests, n, NULL, NULL);
 }

@@ -120,7 +120,8 @@ static const struct mm_node_events events = { .on_up = on_up,
                                               .on_state = mm_hosts_on_state,
                                               .on_output = on_output,
                                               .on_lost = on_lost,
-                                              .on_closed = on_closed };
+                                              .on_closed = on_closed,
+                                              .on_kept = mm_keep_on_kept };
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
 {
@@ -244,6 +245,7 @@ void mm_mapper_free(mamuto_t *m)
     }
     mm_config_fini(&m->config);
     mm_mapper_free_modules(m);
+    mm_keep_free_all(m);
     mm_free(m);
 }
 
@@ -274,6 +276,7 @@ static void on_closed(void *owner)
         end_opening(m, err.code, &err);
     }
     mm_mapper_cancel_loads(m);
+    mm_keep_cancel_all(m);
     mm_map_cancel_all(m);
     uv_close((uv_handle_t *)&m->kick, on_kick_closed);
 }

@@ -20,6 +20,15 @@ struct mm_run_arg {
     size_t size;            /* bytes of an item; where it has offsets, of an element */
     size_t len;             /* elements of an item */
     const int64_t *offsets; /* of item 0, in elements; NULL: all items are of one size */
+    struct mm_keep *keep;   /* a resident argument: what it is kept by; NULL: it is the caller's array */
+};
+
+/* Data that nodes keep for many runs. */
+struct mm_keep {
+    struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, whose items are packed */
+    uint64_t n;           /* items; of a broadcast value: 1 */
+    bool wait;            /* a _wait form waits for it */
+    void *job;            /* the node's */
 };
 
 /* A run over groups: its item g is items [g * group_items, (g + 1) * group_items) of the call, less behind n_items, mapped

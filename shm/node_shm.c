@@ -1,5 +1,6 @@
 /* The node of this machine: ties pool and jobs to the caller's libuv loop. With loop_watch.c the only
- * file of shm/ that knows a loop; what only tells something is in node_calls.c.
+ * file of shm/ that knows a loop; what only tells something is in node_calls.c, memory in
+ * node_arrays.c.
  *
  *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
  *       │                          └── its socket ended ──────────►─┘ │
@@ -40,6 +41,12 @@ static void report_ran(void *context, struct mm_run *run, int status, uint64_t f
 {
     struct mm_node *node = context;
     node->events->on_ran(node->owner, run, status, failed, err);
+}
+
+static void report_kept(void *context, struct mm_keep *keep, int status, const mamuto_error_t *err)
+{
+    struct mm_node *node = context;
+    node->events->on_kept(node->owner, keep, status, err);
 }
 
 static void finish(struct mm_node *node, struct mm_job *job)
@@ -97,6 +104,7 @@ static void check_all(struct mm_node *node)
     if (node->state == CLOSING)
         return;
     mm_stager_go_on(&node->stager);
+    mm_keeper_go_on(&node->keeper);
     set_timer(node);
 }
 
@@ -281,6 +289,7 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
             node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
     }
     mm_stager_lose(&node->stager, err);
+    mm_keeper_lose(&node->keeper, err);
     if (was_up) {
         node->events->on_state(node->owner);
         node->events->on_lost(node->owner, err);
@@ -337,6 +346,7 @@ static void take_down(struct mm_node *node)
     mm_outputs_close(&node->outputs);
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
+    mm_keeper_fini(&node->keeper);
     mm_pool_fini(&node->pool);
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
@@ -412,6 +422,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     }
     mm_jobs_init(&node->jobs, &node->pool, mm_program_functions());
     mm_stager_init(&node->stager, &node->jobs, report_ran, node);
+    mm_keeper_init(&node->keeper, &node->pool, report_kept, node);
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
@@ -426,6 +437,7 @@ static void close_node(struct mm_node *node)
 {
     node->state = CLOSING;
     mm_stager_stop(&node->stager);
+    mm_keeper_stop(&node->keeper);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;
@@ -455,36 +467,20 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
     return code;
 }
 
-static void *alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err)
-{
-    return mm_arena_alloc(&node->pool.arena, bytes, err);
-}
-
-static void free_array(struct mm_node *node, void *p) { mm_pool_free(&node->pool, p); }
-
-static uint64_t array_bytes(const struct mm_node *node, const void *p) { return mm_pool_size(&node->pool, p); }
-
-static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
-{
-    if (node->pool.control < 0)
-        return mm_error_set(err, MAMUTO_EHOST, "mamuto_attach: the workers of this machine are gone");
-    return mm_pool_attach(&node->pool, fd, offset, bytes, p, err);
-}
-
-const struct mm_node_ops mm_node_shm = {
-    "shm",
-    open_node,
-    close_node,
-    load,
-    run,
-    cancel,
-    NULL,
-    assist,
-    prepare_help,
-    alloc,
-    free_array,
-    array_bytes,
-    attach,
-    mm_node_shm_workers,
-    mm_node_shm_describe,
-};
+const struct mm_node_ops mm_node_shm = { .kind = "shm",
+                                         .open = open_node,
+                                         .close = close_node,
+                                         .load = load,
+                                         .run = run,
+                                         .cancel = cancel,
+                                         .assist = assist,
+                                         .prepare_help = prepare_help,
+                                         .alloc = mm_node_shm_alloc,
+                                         .free = mm_node_shm_free,
+                                         .array_bytes = mm_node_shm_array_bytes,
+                                         .attach = mm_node_shm_attach,
+                                         .keep = mm_node_shm_keep,
+                                         .cancel_keep = mm_node_shm_cancel_keep,
+                                         .drop = mm_node_shm_drop,
+                                         .workers = mm_node_shm_workers,
+                                         .describe = mm_node_shm_describe };

@@ -27,7 +27,7 @@ struct mm_failure {
 struct mm_folder {
     int (*run)(mamuto_chunk_t *);
     size_t dims[MAMUTO_MAX_DIMS];
-    struct mm_buffer items, values[2], stack;
+    struct mm_buffer items, turned, values[2], stack;
 };
 
 struct mm_runner {

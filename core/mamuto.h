@@ -612,7 +612,7 @@ typedef struct {
 typedef struct {
     const char *config;         /* path of a JSON config; NULL: $MAMUTO_CONFIG, else this machine with all cores */
     const char *config_text;    /* the config itself */
-    const char *const *modules; /* paths of .c and .so files, ended by NULL */
+    const char *const *modules; /* paths of .c and .so files, ended by NULL; loaded after the config's own */
     struct uv_loop_s *loop; /* yours, for mamuto_open; NULL: a loop of its own, for _wait forms and mamuto_dispatch */
     void *data;             /* yours: mamuto_data() */
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
@@ -641,8 +641,10 @@ typedef struct {
  *            then; a module's path is relative to the working directory
  * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
- * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
- * ESIGNATURE, EHOST (the helper program is not found or dies), EVERSION. */
+ * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG (with file,
+ * line, key and what would be right; a host that is not this machine: this version cannot use others), ENESTED, ENOMEM,
+ * ESYSTEM; by on_open: also ECONFIG (the workdir is not there), EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper program is
+ * not found or dies), EVERSION. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 /* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
  * nothing to close. */
@@ -742,14 +744,16 @@ MAMUTO_API int mamuto_dispatch(mamuto_t *m);
 /* A config, to be written as JSON. */
 typedef struct {
     const char *const *hosts; /* labels; "localhost" is this machine */
-    const int *cores;         /* of each host; 0: all of them */
-    size_t n_hosts;
-    const char *workdir; /* NULL: stay */
-    int nice;            /* 0 to 19 */
+    const int *cores;         /* of each host; 0: all of them; NULL: all of each */
+    size_t n_hosts;           /* 0: this machine */
+    const char *workdir;      /* of the workers; a relative one is from the config's folder. NULL: stay */
+    int nice;                 /* 0 to 19 */
     uintptr_t reserved[8];
 } mamuto_config_t;
 
-/* Writes it to a new file of mode 0600; an existing one is an error. Errors: EINVAL, ECONFIG, ESYSTEM. */
+/* Writes it to a new file of mode 0600. Errors: EINVAL (a value that a config cannot have, a label twice, text that is
+ * not UTF-8), ECONFIG (the file is there already, and is kept), ENOMEM, ESYSTEM (it cannot be made or written; nothing
+ * of it is left). Blocks for the time of a small file. */
 MAMUTO_API int mamuto_config_write(const char *path, const mamuto_config_t *config, mamuto_error_t *err);
 
 MAMUTO_API void *mamuto_data(const mamuto_t *m);

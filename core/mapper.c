@@ -177,6 +177,14 @@ static int begin(mamuto_t *m, mamuto_error_t *err)
     return mm_error_set(err, MAMUTO_ESYSTEM, "mamuto_open: cannot make a handle: %s", uv_strerror(code));
 }
 
+static int load_all(mamuto_t *m, const char *const *modules, mamuto_error_t *err)
+{
+    int code = 0;
+    for (size_t i = 0; !code && modules && modules[i]; i++)
+        code = mm_mapper_load(m, modules[i], true, NULL, err);
+    return code;
+}
+
 /* From here on a failure is told by on_open: what was begun can only be taken down from the loop. */
 static void start(mamuto_t *m, const char *const *modules)
 {
@@ -184,11 +192,13 @@ static void start(mamuto_t *m, const char *const *modules)
     mm_mapper_hold(m);
     m->ops = mm_node_kinds[0];
     mamuto_error_t *err = &m->open_error;
-    int code = m->ops->open(&m->node, &m->config, m->loop, &m->events, m, err);
+    int code = m->ops->open(&m->node, &m->config.hosts[0], m->loop, &m->events, m, err);
     if (!code)
         code = mm_mapper_load_program(m, err);
-    for (size_t i = 0; !code && modules && modules[i]; i++)
-        code = mm_mapper_load(m, modules[i], true, NULL, err);
+    if (!code)
+        code = load_all(m, (const char *const *)m->config.modules, err);
+    if (!code)
+        code = load_all(m, modules, err);
     if (code || m->owns_loop) /* a first turn, for the watches */
         mm_mapper_kick(m);
 }
@@ -211,9 +221,12 @@ static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_e
         m->events.on_output = NULL;
     m->on_host = options->on_host;
     code = read_config(m, options, err);
-    if (!code && (code = begin(m, err)) != 0)
-        mm_config_fini(&m->config);
+    if (!code)
+        code = mm_config_check_hosts(&m->config, err);
+    if (!code)
+        code = begin(m, err);
     if (code) {
+        mm_config_fini(&m->config);
         mm_free(m);
         return code;
     }

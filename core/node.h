@@ -68,12 +68,12 @@ struct mm_node_ops {
     const char *kind;
     /* Begins to bring a node up; config is borrowed until on_closed. ENOMEM, ESYSTEM, EHOST. Where *node is set in spite of
      * a failure, it is to be closed. */
-    int (*open)(struct mm_node **node, const struct mm_config *config, uv_loop_t *loop,
+    int (*open)(struct mm_node **node, const struct mm_config_host *config, uv_loop_t *loop,
                 const struct mm_node_events *events, void *owner, mamuto_error_t *err);
     /* Ends all runs and keeps with ECANCELED (on_ran and on_kept are not called any more), takes everything down. */
     void (*close)(struct mm_node *node);
     /* Makes a module known under a number. path: a .c or .so file; "": the program's own functions. config: compiler. */
-    int (*load)(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+    int (*load)(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                 mamuto_error_t *err);
     /* Begins to run. MM_NODE_FULL: no room for another run now; there is after one of its on_ran. EHOST: it is gone. */
     int (*run)(struct mm_node *node, struct mm_run *run, mamuto_error_t *err);

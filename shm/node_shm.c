@@ -394,12 +394,12 @@ static void on_tick(uv_timer_t *timer)
 
 /* --- open and close --------------------------------------------------------------------------------------------- */
 
-static bool pins(const struct mm_config *config, int workers)
+static bool pins(const struct mm_config_host *config, int workers)
 {
     return config->pin == MM_PIN_ON || (config->pin == MM_PIN_AUTO && workers == mm_cpus_allowed());
 }
 
-static int open_node(struct mm_node **out, const struct mm_config *config, uv_loop_t *loop,
+static int open_node(struct mm_node **out, const struct mm_config_host *config, uv_loop_t *loop,
                      const struct mm_node_events *events, void *owner, mamuto_error_t *err)
 {
     struct mm_node *node = mm_alloc(sizeof *node);
@@ -408,7 +408,14 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     int workers = config->cores ? config->cores : mm_cpus_allowed();
     if (workers > MM_MAX_LANES - 1)
         workers = MM_MAX_LANES - 1;
-    struct mm_pool_config pool = { workers, pins(config, workers), config->core_dumps, events->on_output != NULL };
+    struct mm_pool_config pool = { .workers = workers,
+                                   .pin = pins(config, workers),
+                                   .core_dumps = config->core_dumps,
+                                   .output = events->on_output != NULL,
+                                   .nice = config->nice,
+                                   .workdir = config->workdir,
+                                   .env = config->env,
+                                   .agent = config->agent };
     node->loop = loop;
     node->events = events;
     node->owner = owner;
@@ -453,7 +460,7 @@ static void close_node(struct mm_node *node)
     set_timer(node);
 }
 
-static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                 mamuto_error_t *err)
 {
     if (module >= MM_MAX_MODULES)

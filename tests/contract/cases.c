@@ -38,7 +38,7 @@ static void says_why_a_module_is_not_loaded_and_goes_on(struct contract *c)
     mamuto_error_t err = { 0 };
     c->n_loaded = 0;
     c->in_operation++;
-    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config, &err);
+    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config.hosts[0], &err);
     c->in_operation--;
     CONTRACT_CHECK(c, code == 0, "load: %s", err.text);
     CONTRACT_UNTIL(c, c->n_loaded > 0);

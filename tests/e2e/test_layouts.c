@@ -278,6 +278,68 @@ static void map_from_field_to_field_is_right(void **state)
     }
 }
 
+/* ---- Reductions, and what is kept ------------------------------------------------------------------------------------ */
+
+/* Of the items themselves, of their results, and with the results stored, in every place and layout. */
+static void reductions_are_right(void **state)
+{
+    (void)state;
+    static const ptrdiff_t strides[] = { 8, 0, 64, -8, -24, 4096 };
+    for (int i = 0; i < 54; i++) {
+        struct array in, out;
+        mamuto_error_t err = { 0 };
+        size_t n = strides[i % 6] == 4096 ? 3000 : 30000;
+        int64_t sum = 0;
+        uint64_t right = 0;
+        make(&in, (enum place)(i / 6 % 3), n, 8, strides[i % 6]);
+        make_result(&out, i % 2 ? PRIVATE : ARENA, n, 8, i % 4 < 2 ? 8 : -40);
+        mamuto_call_t call = { .function = i < 18 ? NULL : "twice",
+                               .fold = "add",
+                               .args = { mamuto_scatter_strided(in.item, n, in.stride) },
+                               .value = &sum };
+        if (i >= 36) {
+            call.result = out.item;
+            call.result_stride = out.stride;
+        }
+        if (mamuto_reduce_wait(m, &call, &err) != 0)
+            fail_msg("%d: %s", i, err.text);
+        for (size_t k = 0; k < n; k++) {
+            int64_t x;
+            memcpy(&x, at(&in, k), 8);
+            right += (uint64_t)(i < 18 ? x : layouts_double(x));
+        }
+        if ((uint64_t)sum != right)
+            fail_msg("%d: items %td apart in place %d are reduced wrongly", i, in.stride, (int)in.place);
+        if (i >= 36)
+            check_results(&shapes[2], &in, &out);
+        unmake(&in);
+        unmake(&out);
+    }
+}
+
+static void kept_arrays_of_every_stride_are_mapped_right(void **state)
+{
+    (void)state;
+    static const ptrdiff_t strides[] = { 8, 0, 64, -8, -24, 5000 };
+    for (int i = 0; i < 18; i++) {
+        struct array in, out;
+        mamuto_error_t err = { 0 };
+        mamuto_kept_t *kept = NULL;
+        make(&in, (enum place)(i / 6), 2000, 8, strides[i % 6]);
+        make_result(&out, PRIVATE, 2000, 8, 8);
+        mamuto_keep_t keep = { .type = "i8", .arg = mamuto_scatter_strided(in.item, in.n, in.stride) };
+        if (mamuto_keep_wait(m, &keep, &kept, &err) != 0)
+            fail_msg("%s", err.text);
+        mamuto_call_t call = { .function = "twice", .args = { mamuto_resident(kept) }, .result = out.item };
+        if (mamuto_map_wait(m, &call, &err) != 0)
+            fail_msg("%s", err.text);
+        check_results(&shapes[2], &in, &out);
+        assert_int_equal(mamuto_forget(kept), 0);
+        unmake(&in);
+        unmake(&out);
+    }
+}
+
 /* ---- Failures ----------------------------------------------------------------------------------------------------- */
 
 struct faults {
@@ -447,6 +509,8 @@ int main(void)
         TEST(map_from_field_to_field_is_right),
         TEST(skipped_items_are_zeroed_and_nothing_else),
         TEST(crash_zeroes_its_item_and_nothing_else),
+        TEST(reductions_are_right),
+        TEST(kept_arrays_of_every_stride_are_mapped_right),
         TEST(killed_worker_costs_nothing),
         TEST(array_that_ends_too_early_is_named),
         TEST(large_map_of_sparse_private_arrays_is_right),

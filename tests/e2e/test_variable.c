@@ -338,6 +338,65 @@ static void items_larger_than_a_piece_are_right(void **state)
     }
 }
 
+/* ---- Reductions, and what is kept ------------------------------------------------------------------------------------ */
+
+/* Once with nothing stored per item, once with the items' results, in windows. */
+static void reductions_are_right(void **state)
+{
+    (void)state;
+    enum { N = 200000 };
+    static int64_t at[N + 1];
+    seed();
+    for (int i = 0; i < N; i++)
+        at[i + 1] = at[i] + (int64_t)(i % 50000 == 7 ? 600000 : below(12));
+    for (int k = 0; k < 2 * PLACES; k++) {
+        struct input in;
+        uint64_t sum = 0, right = 0, *out = k % 2 ? private_array((size_t)N * 8) : NULL;
+        mamuto_error_t err = { 0 };
+        make(&in, (enum place)(k / 2), (enum place)(k / 2), 1, at, N);
+        mamuto_call_t call = {
+            .function = "text", .fold = "add", .args = { argument(&in) }, .result = out, .value = &sum
+        };
+        if (mamuto_reduce_wait(m, &call, &err) != 0)
+            fail_msg("%s", err.text);
+        for (size_t i = 0; i < N; i++) {
+            right += sum_of_item(&in, i);
+            assert_true(!out || out[i] == sum_of_item(&in, i));
+        }
+        assert_true(sum == right);
+        if (out)
+            private_free(out, (size_t)N * 8);
+        unmake(&in);
+    }
+}
+
+static void kept_text_is_mapped_as_the_text_itself(void **state)
+{
+    (void)state;
+    seed();
+    for (int i = 0; i < 12; i++) {
+        struct input in;
+        size_t n = 1 + below(3000);
+        mamuto_error_t err = { 0 };
+        mamuto_kept_t *kept = NULL;
+        make_randomly(&in, 1, n);
+        mamuto_keep_t keep = { .type = "bytes", .arg = argument(&in) };
+        uint64_t *right = malloc(n * 8), *out = private_array(n * 8);
+        assert_non_null(right);
+        for (size_t k = 0; k < n; k++)
+            right[k] = sum_of_item(&in, k);
+        if (mamuto_keep_wait(m, &keep, &kept, &err) != 0)
+            fail_msg("%s", err.text);
+        unmake(&in);
+        mamuto_call_t call = { .function = "text", .args = { mamuto_resident(kept) }, .result = out };
+        must_map(&call);
+        assert_memory_equal(out, right, n * 8);
+        assert_int_equal(mamuto_forget(kept), 0);
+        private_free(out, n * 8);
+        free(right);
+    }
+}
+
 /* ---- Failures ----------------------------------------------------------------------------------------------------- */
 
 enum { LINES = 2000 };
@@ -513,6 +572,8 @@ int main(void)
         TEST(no_items_and_empty_items_are_fine),
         TEST(broadcast_of_any_length_is_right),
         TEST(items_larger_than_a_piece_are_right),
+        TEST(reductions_are_right),
+        TEST(kept_text_is_mapped_as_the_text_itself),
         TEST(failing_and_crashing_items_are_named_and_zeroed),
         TEST(killed_worker_costs_nothing),
         TEST(offsets_that_decrease_end_the_map),

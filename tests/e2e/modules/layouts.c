@@ -105,3 +105,9 @@ MAMUTO_KERNEL(faulty_kernel, "i8, i8 -> i8[2]")
     }
     return 0;
 }
+
+MAMUTO_FUNCTION(add, "i8, i8 -> i8")
+{
+    MAMUTO_OUT(int64_t) = (int64_t)((uint64_t)MAMUTO_IN(int64_t, 0) + (uint64_t)MAMUTO_IN(int64_t, 1));
+    return 0;
+}

@@ -67,3 +67,9 @@ MAMUTO_FUNCTION(faulty, "bytes -> u8")
     MAMUTO_OUT(uint64_t) = sum_of((const uint8_t *)text, n);
     return 0;
 }
+
+MAMUTO_FUNCTION(add, "u8, u8 -> u8")
+{
+    MAMUTO_OUT(uint64_t) = MAMUTO_IN(uint64_t, 0) + MAMUTO_IN(uint64_t, 1);
+    return 0;
+}

@@ -238,7 +238,7 @@ struct contract_run *contract_new_run(struct contract *c, const char *name, uint
                               .result_stride = sizeof *r->out,
                               .out_size = sizeof *r->out,
                               .out_len = 1 };
-    r->run.in[0] = (struct mm_run_arg){ r->in, sizeof *r->in, sizeof *r->in, 1, NULL, NULL };
+    r->run.in[0] = (struct mm_run_arg){ .data = r->in, .stride = sizeof *r->in, .size = sizeof *r->in, .len = 1 };
     assert_non_null(r->run.function);
     return r;
 }

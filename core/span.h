@@ -30,6 +30,8 @@ static inline struct mm_span mm_span_of_input(const struct mm_run *run, int k)
         uint64_t bytes = (uint64_t)(in->high - in->low) * in->size;
         return (struct mm_span){ bytes ? data + (uint64_t)in->low * in->size : data, bytes, 0, bytes, 0 };
     }
+    if (!in->size) /* one value of no elements, which may be at NULL */
+        return (struct mm_span){ data, 0, 0, 0, 0 };
     return mm_span_of(data + (ptrdiff_t)mm_run_first_item(run) * in->stride, in->stride, in->size, mm_run_n_items(run));
 }
 

@@ -189,6 +189,47 @@ static void host_is_lost_and_comes_back(void **state)
     assert_int_equal(uv_loop_close(&seen.loop), 0);
 }
 
+static void on_lost_done(mamuto_map_t *handle, int status, const mamuto_error_t *err)
+{
+    (void)handle, (void)err;
+    assert_int_equal(status, MAMUTO_EHOST);
+}
+
+/* Its fork server is killed again and again, with an item in flight that waits for it: that is for good. */
+static void host_is_lost_for_good(void **state)
+{
+    (void)state;
+    e2e_scratch_begin();
+    open_on_loop();
+    int32_t one = 1, result = 0;
+    mamuto_call_t call = { .function = "items.gate",
+                           .args = { mamuto_scatter(&one, 1) },
+                           .result = &result,
+                           .retries = 20, /* it is the only one to blame */
+                           .on_done = on_lost_done };
+    assert_int_equal(mamuto_map(seen.m, &call, NULL, NULL), 0);
+    for (int told = 1; seen.n < 8;) {
+        pid_t server = e2e_server();
+        if (server > 0 && seen.n == told) {
+            assert_int_equal(kill(server, SIGKILL), 0);
+            told += told < 7 ? 2 : 1;
+        }
+        uv_run(&seen.loop, UV_RUN_ONCE);
+    }
+    static const char *const states[] = { "up", "lost", "up", "lost", "up", "lost", "up", "lost" };
+    for (int i = 0; i < 8; i++)
+        assert_string_equal(seen.states[i], states[i]);
+    uv_run(&seen.loop, UV_RUN_DEFAULT);
+    mamuto_host_t host;
+    mamuto_hosts(seen.m, &host, 1);
+    assert_string_equal(host.state, "lost");
+    assert_non_null(strstr(host.reason, "died 4 times in a row"));
+    assert_int_equal(mamuto_close(seen.m, NULL), 0);
+    uv_run(&seen.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&seen.loop), 0);
+    e2e_scratch_end();
+}
+
 static void mapper_is_closed_in_on_host(void **state)
 {
     (void)state;
@@ -206,6 +247,7 @@ int main(void)
         cmocka_unit_test(functions_of_no_module_are_none),
         cmocka_unit_test(host_counts_items_and_time),
         cmocka_unit_test(host_is_lost_and_comes_back),
+        cmocka_unit_test(host_is_lost_for_good),
         cmocka_unit_test(mapper_is_closed_in_on_host),
     };
     return cmocka_run_group_tests_name("e2e_hosts", tests, NULL, NULL);

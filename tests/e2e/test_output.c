@@ -403,6 +403,8 @@ static int open_with_few_files(void *unused)
     mamuto_error_t err = { 0 };
     mamuto_options_t many = options;
     many.config_text = "{\"hosts\": {\"localhost\": 30}}";
+    if (getenv("MAMUTO_UNDER_VALGRIND")) /* which has descriptors, and a limit, of its own */
+        return 0;
     E2E_CHECK(setrlimit(RLIMIT_NOFILE, &(struct rlimit){ 48, 48 }) == 0);
     E2E_CHECK(mamuto_open_wait(&m, &many, &err) == MAMUTO_ESYSTEM);
     E2E_CHECK(strstr(err.text, "worker") && strstr(err.text, "Too many open files"));

@@ -249,21 +249,28 @@ int mamuto_cancel(mamuto_map_t *map)
     return 0;
 }
 
+static bool is_in(const void *at, const char *p, uint64_t bytes)
+{
+    return (const char *)at >= p && (const char *)at < p + bytes;
+}
+
 static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
 {
-    const char *result = run->result;
-    bool uses = result >= p && result < p + bytes;
-    for (int k = 0; k < run->n_in; k++) {
-        const char *data = run->in[k].data;
-        uses |= data >= p && data < p + bytes;
-    }
+    bool uses = is_in(run->result, p, bytes);
+    for (int k = 0; k < run->n_in; k++)
+        uses |= is_in(run->in[k].data, p, bytes);
     return uses;
+}
+
+static bool plan_uses(const struct mm_plan *plan, const char *p, uint64_t bytes)
+{
+    return run_uses(&plan->whole, p, bytes) || is_in(plan->value, p, bytes) || is_in(plan->if_empty, p, bytes);
 }
 
 static bool list_uses(const struct mm_map_list *list, const char *p, uint64_t bytes)
 {
     for (const struct mamuto_map_s *map = list->first; map; map = map->next)
-        if (run_uses(&map->run, p, bytes) || (map->plan && run_uses(&map->plan->whole, p, bytes)))
+        if (run_uses(&map->run, p, bytes) || (map->plan && plan_uses(map->plan, p, bytes)))
             return true;
     return false;
 }

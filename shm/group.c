@@ -210,7 +210,8 @@ static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, 
         memcpy(to + b * fold->size, items + (ptrdiff_t)b * block, fold->size);
     for (uint64_t i = 1; i < fold->leaf; i++) {
         const char *x = i == 1 ? items : to;
-        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item, fold->leaf))
+        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item,
+                     fold->leaf))
             return false;
         char *swap = to;
         to = spare;
@@ -379,8 +380,7 @@ enum mm_outcome mm_group_run(struct mm_runner *runner, uint64_t group)
     if (end > groups->n_items)
         end = groups->n_items;
     bool large = fold.size > ONE_BY_ONE_BYTES || most_fetched(runner) < fold.leaf;
-    enum mm_outcome outcome =
-        fold.absent || large ? fold_one_by_one(&fold, begin, end) : fold_tiles(&fold, begin, end);
+    enum mm_outcome outcome = fold.absent || large ? fold_one_by_one(&fold, begin, end) : fold_tiles(&fold, begin, end);
     if (outcome == MM_RAN && !collapse(&fold))
         outcome = MM_FAILED;
     if (outcome != MM_RAN)

@@ -127,8 +127,8 @@ static void reduce(mamuto_t *m, const struct kind *kind, const struct way *way, 
     free(items);
 }
 
-static const size_t lengths[] = { 1,    2,    63,   64,   65,    127,   128,   129,   1000,  2047,  2048,   2049,  4095,
-                                  4096, 4097, 8191, 8192, 8193,  16383, 16384, 16385, 65535, 65536, 65537 };
+static const size_t lengths[] = { 1,    2,    63,   64,   65,   127,  128,   129,   1000,  2047,  2048,  2049,
+                                  4095, 4096, 4097, 8191, 8192, 8193, 16383, 16384, 16385, 65535, 65536, 65537 };
 enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
 
 static struct way way_of(unsigned bits)

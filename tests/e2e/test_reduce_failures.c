@@ -200,18 +200,10 @@ static void stretches_of_failed_items_are_left_out(void **state)
     (void)state;
     static const struct {
         size_t n, begin, end;
-    } parts[] = { { SMALL, 64, 128 },
-                  { SMALL, 60, 200 },
-                  { SMALL, 0, 64 },
-                  { SMALL, 1472, SMALL },
-                  { 129, 128, 129 },
-                  { 130, 0, 129 },
-                  { LARGE_N, 0, 8192 },
-                  { LARGE_N, 1024, 2048 },
-                  { LARGE_N, 0, LARGE_N - 1 },
-                  { LARGE_N, 1, LARGE_N },
-                  { LARGE_N, 39936, LARGE_N },
-                  { LARGE_N, 500, 39000 } };
+    } parts[] = { { SMALL, 64, 128 },      { SMALL, 60, 200 },          { SMALL, 0, 64 },
+                  { SMALL, 1472, SMALL },  { 129, 128, 129 },           { 130, 0, 129 },
+                  { LARGE_N, 0, 8192 },    { LARGE_N, 1024, 2048 },     { LARGE_N, 0, LARGE_N - 1 },
+                  { LARGE_N, 1, LARGE_N }, { LARGE_N, 39936, LARGE_N }, { LARGE_N, 500, 39000 } };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         fill(parts[k].n);
         for (size_t i = parts[k].begin; i < parts[k].end; i++)

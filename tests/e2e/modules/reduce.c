@@ -211,6 +211,11 @@ MAMUTO_FUNCTION(fold_u8, "u8, u8 -> u8")
     MAMUTO_OUT(uint64_t) = MAMUTO_IN(uint64_t, 0) * 31 + MAMUTO_IN(uint64_t, 1);
     return 0;
 }
+MAMUTO_FUNCTION(same, "u8 -> u8")
+{
+    MAMUTO_OUT(uint64_t) = MAMUTO_IN(uint64_t, 0);
+    return 0;
+}
 MAMUTO_FUNCTION(index, "-> u8")
 {
     MAMUTO_OUT(uint64_t) = MAMUTO_INDEX;

@@ -17,6 +17,7 @@ struct ours_like {
     mamuto_call_t call;
     struct like like;
     const struct ours_options *options;
+    double value;
 };
 
 /* From here on the kernel refuses process_vm_readv and process_vm_writev to this process and to all that it starts. */
@@ -49,7 +50,10 @@ static void make_arrays(struct ours_like *o)
 static void once(void *ctx)
 {
     struct ours_like *o = ctx;
-    ours_map(o->m, &o->call);
+    if (o->options->reduce)
+        ours_reduce(o->m, &o->call);
+    else
+        ours_map(o->m, &o->call);
 }
 
 static void turn(void *ctx, double ms, long n)
@@ -89,8 +93,16 @@ int ours_like(const struct ours_options *options)
                               .args = { mamuto_scatter(o.like.p, o.like.n), mamuto_broadcast(o.like.data) },
                               .result = o.like.out,
                               .help = options->help };
+    if (o.options->reduce) {
+        o.call.result = NULL;
+        o.call.fold = "like3.sum";
+        o.call.value = &o.value;
+    }
     once(&o);
-    like_check(&o.like);
-    peer_serve(turn, share, &o);
+    if (o.options->reduce)
+        like_check_sum(&o.like, o.value);
+    else
+        like_check(&o.like);
+    peer_serve(turn, o.options->reduce ? NULL : share, &o);
     return mamuto_close_wait(o.m) ? 1 : 0;
 }

@@ -236,7 +236,7 @@ static int begin_level(struct reduce *r, struct mamuto_map_s *map)
     return MM_PLAN_GOES_ON;
 }
 
-/* --- from run to run ------------------------------------------------------------------------------------------------ */
+/* --- from run to run ---------------------------------------------------------------------------------------------- */
 
 static int finish(struct reduce *r, mamuto_error_t *err)
 {
@@ -349,7 +349,7 @@ static void on_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
         mm_map_tell_item_error(map, err);
 }
 
-/* --- the call ------------------------------------------------------------------------------------------------------- */
+/* --- the call ----------------------------------------------------------------------------------------------------- */
 
 static void describe_identity(struct reduce *r, const struct mm_function *fold)
 {

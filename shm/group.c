@@ -76,8 +76,8 @@ static bool call_fold(struct fold *fold, const char *x, const char *y, char *out
     return fold->runner->failure.code == 0;
 }
 
-/* out[i] = fold(x[i], y[i]), where i stands for the node that begins `step` items behind that of i - 1. What fails is told
- * by its node's first item: one after the other, since a fold in chunk form need not say which it was. */
+/* out[i] = fold(x[i], y[i]), where i stands for the node that begins `step` items behind that of i - 1. What fails is
+ * told by its node's first item: one after the other, since a fold in chunk form need not say which it was. */
 static bool combine(struct fold *fold, const char *x, ptrdiff_t x_stride, const char *y, ptrdiff_t y_stride, char *out,
                     size_t n, uint64_t first_item, uint64_t step)
 {
@@ -144,7 +144,7 @@ static bool collapse(struct fold *fold)
     return true;
 }
 
-/* --- many blocks side by side --------------------------------------------------------------------------------------- */
+/* --- many blocks side by side ------------------------------------------------------------------------------------- */
 
 /* Two values of 8 bytes, or four of 4. */
 typedef uint64_t two __attribute__((vector_size(16)));
@@ -194,9 +194,9 @@ static void turn_square(const char *from, char *to, size_t size, size_t row, siz
         }
 }
 
-/* Rows of a block's items become columns: item i of block b goes to the b-th place of row i, and rows are `column` bytes
- * apart. In squares of a cache line, and in those by vectors of 16 bytes. What does not come out of a function just now
- * may be far away, in rows that are too short to be foreseen by a processor. */
+/* Rows of a block's items become columns: item i of block b goes to the b-th place of row i, and rows are `column`
+ * bytes apart. In squares of a cache line, and in those by vectors of 16 bytes. What does not come out of a function
+ * just now may be far away, in rows that are too short to be foreseen by a processor. */
 static void turn(const struct fold *fold, const char *from, size_t n, size_t column)
 {
     char *to = fold->runner->folder.turned.data;
@@ -340,7 +340,7 @@ static enum mm_outcome fold_tiles(struct fold *fold, uint64_t begin, uint64_t en
     return outcome;
 }
 
-/* --- one by one ----------------------------------------------------------------------------------------------------- */
+/* --- one by one --------------------------------------------------------------------------------------------------- */
 
 /* Items [begin, end) of a block go on with its value, if it has one yet. */
 static enum mm_outcome fold_step(struct fold *fold, uint64_t begin, uint64_t end, bool *any, uint64_t block)
@@ -382,7 +382,7 @@ static enum mm_outcome fold_one_by_one(struct fold *fold, uint64_t begin, uint64
     return MM_RAN;
 }
 
-/* --- a group -------------------------------------------------------------------------------------------------------- */
+/* --- a group ------------------------------------------------------------------------------------------------------ */
 
 static void begin_fold(struct fold *fold, struct mm_runner *runner)
 {

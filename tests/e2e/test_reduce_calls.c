@@ -1,5 +1,5 @@
-/* Reductions as calls: bad input is named and nothing runs, none is left of a cancelled or closed one, many at once are all
- * right, also when workers are killed meanwhile, and none leaves memory behind. */
+/* Reductions as calls: bad input is named and nothing runs, none is left of a cancelled or closed one, many at once are
+ * all right, also when workers are killed meanwhile, and none leaves memory behind. */
 #include "tests/e2e/modules/reduce.h"
 #include "tests/support/e2e.h"
 #include "tests/support/faults.h"
@@ -80,7 +80,7 @@ static void good_reduce(void)
     assert_true(value == expect(5000));
 }
 
-/* ---- Bad input ------------------------------------------------------------------------------------------------------ */
+/* ---- Bad input --------------------------------------------------------------------------------------------------- */
 
 static mamuto_call_t good_call(uint64_t *value)
 {
@@ -207,7 +207,7 @@ static void of_nothing_the_value_is_if_empty(void **state)
     good_reduce();
 }
 
-/* ---- On a loop ------------------------------------------------------------------------------------------------------ */
+/* ---- On a loop --------------------------------------------------------------------------------------------------- */
 
 static struct {
     uv_loop_t loop;
@@ -363,7 +363,7 @@ static void close_ends_those_in_flight(void **state)
     }
 }
 
-/* ---- Memory --------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
 
 static void array_in_use_is_not_freed(void **state)
 {
@@ -447,7 +447,7 @@ static void thousands_leave_no_memory_behind(void **state)
     e2e_close(m);
 }
 
-/* ---- Deaths --------------------------------------------------------------------------------------------------------- */
+/* ---- Deaths ------------------------------------------------------------------------------------------------------ */
 
 static struct {
     pthread_t thread;

@@ -1,5 +1,5 @@
-/* Reductions whose items or folds fail, die or hang: what is reported, what is left out, and that the mapper is as good as
- * new afterwards. Values are spans {first, last, count}, whose folds find out whether they are given neighbours. */
+/* Reductions whose items or folds fail, die or hang: what is reported, what is left out, and that the mapper is as good
+ * as new afterwards. Values are spans {first, last, count}, whose folds find out whether they are given neighbours. */
 #include "tests/e2e/modules/reduce.h"
 #include "tests/support/e2e.h"
 #include "tests/support/reference.h"
@@ -112,7 +112,7 @@ static void good_reduce(void)
     assert_int_equal(told.n, 0);
 }
 
-/* ---- Items that are left out --------------------------------------------------------------------------------------- */
+/* ---- Items that are left out ------------------------------------------------------------------------------------- */
 
 /* Reduces what fill and set have prepared; every failed item is left out, and told of. */
 static void skips_as(mamuto_call_t *call, size_t n)
@@ -290,7 +290,7 @@ static void items_that_work_at_the_second_try_are_in(void **state)
     good_reduce();
 }
 
-/* ---- Items that end the reduction ---------------------------------------------------------------------------------- */
+/* ---- Items that end the reduction -------------------------------------------------------------------------------- */
 
 static void fails_with(size_t n, size_t at, uint64_t what, int expected, int item_code, const char *part)
 {
@@ -329,7 +329,7 @@ static void failed_item_is_named(void **state)
     good_reduce();
 }
 
-/* ---- Folds that fail ----------------------------------------------------------------------------------------------- */
+/* ---- Folds that fail --------------------------------------------------------------------------------------------- */
 
 /* The fold fails; the node at fault begins with this item, or with one up to it. */
 static void fold_fails(const char *fold, size_t n, int on_error, int expected, int item_code, const char *part,

@@ -1,9 +1,9 @@
 /* Maps over groups. Item g of such a map is a group of the call's items: they are mapped, and their results folded into
  * one value, so that everything else (claims, commits, deaths, re-runs) is as for any other map.
  *
- * The order of a reduction is fixed by n alone: blocks of leaf_items are folded left to right, block results up a binary
- * tree, where a right side that is missing passes the left one through. A group is a power of two of blocks, so that its
- * value is one node of that tree, whoever computes it.
+ * The order of a reduction is fixed by n alone: blocks of leaf_items are folded left to right, block results up a
+ * binary tree, where a right side that is missing passes the left one through. A group is a power of two of blocks, so
+ * that its value is one node of that tree, whoever computes it.
  * Tiles of up to 128 blocks are folded side by side: one call of the fold for the i-th items of all blocks, so that it
  * is vectorised like any function. Values that are large, and items some of which are absent, are folded one by one.
  * Called by a lane, through shm/run.c. Whatever a fold fails with is the failure of its group.
@@ -288,8 +288,8 @@ static enum mm_outcome results(struct fold *fold, uint64_t begin, uint64_t end, 
     return mm_runner_call(runner, begin, end, runner->folder.items.data) ? MM_RAN : MM_FAILED;
 }
 
-/* Packed results are turned first, since a fold over packed items is vectorised: the i-th of all blocks side by side, in
- * rows that do not begin at the same place of the cache. */
+/* Packed results are turned first, since a fold over packed items is vectorised: the i-th of all blocks side by side,
+ * in rows that do not begin at the same place of the cache. */
 static enum mm_outcome fold_whole_blocks(struct fold *fold, uint64_t begin, size_t n, char **values)
 {
     const char *items;

@@ -1,6 +1,6 @@
 /* mamuto_reduce: the value is that of a serial reference, bit for bit, for lengths around every boundary, any number
- * of workers, both forms of functions and folds, all kinds of arrays, and values from 4 bytes to 100,000. The same tests
- * run twice: as it is, and where the kernel denies process_vm_readv. */
+ * of workers, both forms of functions and folds, all kinds of arrays, and values from 4 bytes to 100,000. The tests run
+ * twice: as it is, and where the kernel denies process_vm_readv. */
 #include "tests/e2e/modules/reduce.h"
 #include "tests/support/e2e.h"
 #include "tests/support/private.h"

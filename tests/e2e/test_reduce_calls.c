@@ -1,14 +1,10 @@
 /* Reductions as calls: bad input is named and nothing runs, none is left of a cancelled or closed one, many at once are
- * all right, also when workers are killed meanwhile, and none leaves memory behind. */
+ * all right, and none leaves memory behind. */
 #include "tests/e2e/modules/reduce.h"
 #include "tests/support/e2e.h"
-#include "tests/support/faults.h"
 #include "tests/support/reference.h"
 
-#include "shm/board.h"
-
 #include <inttypes.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -22,7 +18,7 @@
 
 #include <cmocka.h>
 
-enum { MOST = 300000, MANY = 200, WORKERS = 3 };
+enum { MOST = 300000, MANY = 200 };
 
 static uint64_t in[MOST], seed, random_state;
 static mamuto_t *m;
@@ -447,78 +443,6 @@ static void thousands_leave_no_memory_behind(void **state)
     e2e_close(m);
 }
 
-/* ---- Deaths ------------------------------------------------------------------------------------------------------ */
-
-static struct {
-    pthread_t thread;
-    struct mm_board *board;
-    uint64_t random;
-    unsigned kills, servers;
-    _Atomic bool over;
-} killer;
-
-static uint64_t killer_draw(uint64_t n)
-{
-    killer.random = killer.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-    return (killer.random >> 33) % n;
-}
-
-static void *kill_at_random(void *unused)
-{
-    (void)unused;
-    while (!atomic_load(&killer.over)) {
-        pid_t pid = atomic_load(&killer.board->lanes[killer_draw(WORKERS)].pid);
-        bool all = killer_draw(40) == 0;
-        pid_t server = all ? faults_parent(pid) : 0;
-        if (faults_worker_state(pid) != 0 && (!all || (server > 1 && faults_parent(server) == getpid()))) {
-            kill(all ? server : pid, SIGKILL);
-            killer.kills++;
-            killer.servers += all;
-        }
-        nanosleep(&(struct timespec){ .tv_nsec = 2000000 + (long)killer_draw(20000000) }, NULL);
-    }
-    return NULL;
-}
-
-/* A group that runs alone and whose worker is killed again may rightly fail: seldom. */
-static void value_is_right_while_workers_are_killed(void **state)
-{
-    (void)state;
-    mamuto_t *mine = e2e_open(WORKERS, E2E_MODULE("reduce"));
-    killer.board = faults_board();
-    killer.random = seed;
-    atomic_store(&killer.over, false);
-    uint64_t expected[4], value = 0;
-    static const size_t sizes[4] = { 900, 3000, 100000, MOST };
-    static uint64_t result[MOST];
-    unsigned failed = 0, ended = 0;
-    for (int k = 0; k < 4; k++)
-        expected[k] = expect(sizes[k]);
-    assert_int_equal(pthread_create(&killer.thread, NULL, kill_at_random, NULL), 0);
-    for (uint64_t stop = uv_hrtime() + UINT64_C(8000000000); uv_hrtime() < stop; ended++) {
-        mamuto_error_t err = { 0 };
-        int k = (int)(draw() % 4);
-        mamuto_call_t call = call_of(sizes[k], &value);
-        if (draw() % 2) {
-            call.function = "reduce.same";
-            call.result = draw() % 2 ? result : NULL;
-        }
-        call.help = draw() % 2;
-        if (mamuto_reduce_wait(mine, &call, &err) == 0)
-            assert_true(value == expected[k]);
-        else if (err.code == MAMUTO_ECRASH && err.signal == SIGKILL)
-            failed++;
-        else
-            fail_msg("n = %zu: %s; MAMUTO_SEED=%" PRIu64, sizes[k], err.text, seed);
-    }
-    atomic_store(&killer.over, true);
-    pthread_join(killer.thread, NULL);
-    print_message("%u kills, %u of the fork server; %u reductions, %u failed\n", killer.kills, killer.servers, ended,
-                  failed);
-    assert_true(killer.kills > 50 && failed * 50 <= ended);
-    e2e_close(mine);
-}
-
 static int set_up(void **state)
 {
     (void)state;
@@ -546,7 +470,6 @@ int main(void)
         cmocka_unit_test(close_ends_those_in_flight),
         cmocka_unit_test(array_in_use_is_not_freed),
         cmocka_unit_test(thousands_leave_no_memory_behind),
-        cmocka_unit_test(value_is_right_while_workers_are_killed),
     };
     return cmocka_run_group_tests_name("e2e_reduce_calls", tests, set_up, NULL);
 }

@@ -279,10 +279,15 @@ static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
     return uses;
 }
 
+static bool plan_uses(const struct mm_plan *plan, const char *p, uint64_t bytes)
+{
+    return run_uses(&plan->whole, p, bytes) || is_in(plan->value, p, bytes) || is_in(plan->if_empty, p, bytes);
+}
+
 static bool list_uses(const struct mm_map_list *list, const char *p, uint64_t bytes)
 {
     for (const struct mamuto_map_s *map = list->first; map; map = map->next)
-        if (run_uses(&map->run, p, bytes) || (map->plan && run_uses(&map->plan->whole, p, bytes)))
+        if (run_uses(&map->run, p, bytes) || (map->plan && plan_uses(map->plan, p, bytes)))
             return true;
     return false;
 }

@@ -38,6 +38,8 @@ struct mm_plan {
     void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
     void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */
     struct mm_run whole;                             /* the call as it was checked: the caller's arrays */
+    void *value;                                     /* of a reduction: the caller's, as if_empty; or NULL */
+    const void *if_empty;
 };
 enum { MM_PLAN_GOES_ON = 2 };
 

@@ -32,9 +32,7 @@ struct reduce {
     struct mm_groups groups;     /* of the run in flight */
     enum phase phase;
     bool fused, again, skip, wait, help;
-    size_t size; /* of a value */
-    void *value;
-    const void *if_empty;
+    size_t size;                        /* of a value */
     uint64_t group, window, begin, end; /* items of a group; of a window; the window in work */
     uint64_t fanout;                    /* values of a group, above the items */
     uint64_t bad;                       /* fused: groups before it are right */
@@ -240,22 +238,23 @@ static int begin_level(struct reduce *r, struct mamuto_map_s *map)
     return MM_PLAN_GOES_ON;
 }
 
-/* --- from run to run ------------------------------------------------------------------------------------------------ */
+/* --- from run to run ---------------------------------------------------------------------------------------------- */
 
 static int finish(struct reduce *r, mamuto_error_t *err)
 {
     bool absent = r->failed && r->absent[0];
     if (!absent)
-        memcpy(r->value, r->values, r->size);
-    else if (r->if_empty)
-        memmove(r->value, r->if_empty, r->size); /* they may be one */
+        memcpy(r->plan.value, r->values, r->size);
+    else if (r->plan.if_empty)
+        memmove(r->plan.value, r->plan.if_empty, r->size); /* they may be one */
     if (!r->failed)
         return 0;
     mamuto_error_t all = r->first;
     all.code = MAMUTO_EITEM;
     snprintf(all.text, sizeof all.text, "%llu of %llu items failed%s; the first: %.400s", (unsigned long long)r->failed,
              (unsigned long long)r->plan.whole.n,
-             absent && !r->if_empty ? ", so that there is nothing to reduce" : " and were left out", r->first.text);
+             absent && !r->plan.if_empty ? ", so that there is nothing to reduce" : " and were left out",
+             r->first.text);
     return mm_error_copy(err, &all);
 }
 
@@ -352,7 +351,7 @@ static void on_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
         mm_map_tell_item_error(map, err);
 }
 
-/* --- the call ------------------------------------------------------------------------------------------------------- */
+/* --- the call ----------------------------------------------------------------------------------------------------- */
 
 static void describe_identity(struct reduce *r, const struct mm_function *fold)
 {
@@ -418,9 +417,9 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
 /* Of nothing: told on the loop's next turn, or at once if it is an error. */
 static int check_empty(const struct reduce *r, mamuto_error_t *err)
 {
-    if (!r->if_empty)
+    if (!r->plan.if_empty)
         return mm_error_set(err, MAMUTO_EEMPTY, "mamuto_reduce: there is nothing to reduce, and call.if_empty is NULL");
-    memmove(r->value, r->if_empty, r->size); /* they may be one */
+    memmove(r->plan.value, r->plan.if_empty, r->size); /* they may be one */
     return 0;
 }
 
@@ -433,8 +432,8 @@ static int begin(struct reduce *r, struct mamuto_map_s *map, const mamuto_call_t
     r->skip = call->on_error == MAMUTO_ON_ERROR_SKIP;
     r->wait = map->run.wait;
     r->help = map->run.help;
-    r->value = call->value;
-    r->if_empty = call->if_empty;
+    r->plan.value = call->value;
+    r->plan.if_empty = call->if_empty;
     map->run.n = r->plan.whole.n;
     if (!map->run.n)
         return check_empty(r, err);

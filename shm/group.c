@@ -1,10 +1,10 @@
 /* Maps over groups. Item g of such a map is a group of the call's items: they are mapped, and their results folded into
  * one value, so that everything else (claims, commits, deaths, re-runs) is as for any other map.
  *
- * The order of a reduction is fixed by n alone: blocks of leaf_items are folded left to right, block results up a binary
- * tree, where a right side that is missing passes the left one through. A group is a power of two of blocks, so that its
- * value is one node of that tree, whoever computes it.
- * Tiles of up to 64 blocks are folded side by side: one call of the fold for the i-th items of all blocks, so that it
+ * The order of a reduction is fixed by n alone: blocks of leaf_items are folded left to right, block results up a
+ * binary tree, where a right side that is missing passes the left one through. A group is a power of two of blocks, so
+ * that its value is one node of that tree, whoever computes it.
+ * Tiles of up to 128 blocks are folded side by side: one call of the fold for the i-th items of all blocks, so that it
  * is vectorised like any function. Values that are large, and items some of which are absent, are folded one by one.
  * Called by a lane, through shm/run.c. Whatever a fold fails with is the failure of its group.
  */
@@ -53,7 +53,7 @@ static bool reserve(struct fold *fold, size_t items, size_t values)
 {
     struct mm_folder *folder = &fold->runner->folder;
     return mm_buffer_reserve(&folder->items, items * fold->size) &&
-           mm_buffer_reserve(&folder->turned, items * fold->size) &&
+           mm_buffer_reserve(&folder->turned, items * fold->size + (size_t)fold->leaf * MM_LINE) &&
            mm_buffer_reserve(&folder->values[0], values * fold->size) &&
            mm_buffer_reserve(&folder->values[1], values * fold->size) &&
            mm_buffer_reserve(&folder->stack, (MAX_DEPTH + 1) * fold->size);
@@ -78,8 +78,8 @@ static bool call_fold(struct fold *fold, const char *x, const char *y, char *out
     return fold->runner->failure.code == 0;
 }
 
-/* out[i] = fold(x[i], y[i]), where i stands for the node that begins `step` items behind that of i - 1. What fails is told
- * by its node's first item: one after the other, since a fold in chunk form need not say which it was. */
+/* out[i] = fold(x[i], y[i]), where i stands for the node that begins `step` items behind that of i - 1. What fails is
+ * told by its node's first item: one after the other, since a fold in chunk form need not say which it was. */
 static bool combine(struct fold *fold, const char *x, ptrdiff_t x_stride, const char *y, ptrdiff_t y_stride, char *out,
                     size_t n, uint64_t first_item, uint64_t step)
 {
@@ -146,7 +146,7 @@ static bool collapse(struct fold *fold)
     return true;
 }
 
-/* --- many blocks side by side --------------------------------------------------------------------------------------- */
+/* --- many blocks side by side ------------------------------------------------------------------------------------- */
 
 /* Two values of 8 bytes, or four of 4. */
 typedef uint64_t two __attribute__((vector_size(16)));
@@ -177,42 +177,55 @@ static void turn_4x4(const char *from, char *to, size_t row, size_t column)
     memcpy(to + 3 * column, &z, sizeof z);
 }
 
-/* Rows of `count` values become columns of n: value i of row b goes to row i, where it is the b-th. In squares of a cache
- * line, and in those by vectors of 16 bytes. false: not for values of this size, or such numbers of them. */
-static bool turn(const char *from, char *to, size_t size, size_t n, size_t count)
+static bool is_turned(const struct fold *fold, size_t n, ptrdiff_t stride)
 {
-    size_t row = count * size, column = n * size, side = MM_LINE / size, step = 16 / size;
-    if ((size != 4 && size != 8) || n % side || count % side)
-        return false;
-    for (size_t b0 = 0; b0 < n; b0 += side)
-        for (size_t i0 = 0; i0 < count; i0 += side)
-            for (size_t i = i0; i < i0 + side; i += step)
-                for (size_t b = b0; b < b0 + side; b += step) {
-                    if (size == 8)
-                        turn_2x2(from + b * row + i * size, to + i * column + b * size, row, column);
-                    else
-                        turn_4x4(from + b * row + i * size, to + i * column + b * size, row, column);
-                }
-    return true;
+    size_t side = MM_LINE / fold->size;
+    return (fold->size == 4 || fold->size == 8) && stride == (ptrdiff_t)fold->size && n % side == 0 &&
+           fold->leaf % side == 0;
 }
 
-/* The i-th items of n blocks at once. Packed ones are turned first, since a fold over packed items is vectorised. */
-static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, size_t n, char **values,
-                        uint64_t first_item)
+static void turn_square(const char *from, char *to, size_t size, size_t row, size_t column)
+{
+    size_t side = MM_LINE / size, step = 16 / size;
+    for (size_t i = 0; i < side; i += step)
+        for (size_t b = 0; b < side; b += step) {
+            if (size == 8)
+                turn_2x2(from + b * row + i * size, to + i * column + b * size, row, column);
+            else
+                turn_4x4(from + b * row + i * size, to + i * column + b * size, row, column);
+        }
+}
+
+/* Rows of a block's items become columns: item i of block b goes to the b-th place of row i, and rows are `column`
+ * bytes apart. In squares of a cache line, and in those by vectors of 16 bytes. What does not come out of a function
+ * just now may be far away, in rows that are too short to be foreseen by a processor. */
+static void turn(const struct fold *fold, const char *from, size_t n, size_t column)
+{
+    char *to = fold->runner->folder.turned.data;
+    size_t size = fold->size, leaf = (size_t)fold->leaf, row = leaf * size, side = MM_LINE / size;
+    bool far = fold->runner->run == NULL;
+    for (size_t b0 = 0; b0 < n; b0 += side)
+        for (size_t i0 = 0; i0 < leaf; i0 += side) {
+            const char *square = from + b0 * row + i0 * size;
+            for (size_t b = side; far && b < 2 * side && b0 + side < n; b++)
+                __builtin_prefetch(square + b * row);
+            turn_square(square, to + i0 * column + b0 * size, size, row, column);
+        }
+}
+
+/* The i-th items of n blocks at once. */
+static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, ptrdiff_t block, size_t n,
+                        char **values, uint64_t first_item)
 {
     struct mm_folder *folder = &fold->runner->folder;
     char *to = folder->values[0].data, *spare = folder->values[1].data;
-    ptrdiff_t size = (ptrdiff_t)fold->size, block = (ptrdiff_t)fold->leaf * stride;
-    if (stride == size && turn(items, folder->turned.data, fold->size, n, (size_t)fold->leaf)) {
-        items = folder->turned.data;
-        block = size;
-        stride = (ptrdiff_t)n * size;
-    }
+    ptrdiff_t size = (ptrdiff_t)fold->size;
     for (size_t b = 0; fold->leaf == 1 && b < n; b++)
         memcpy(to + b * fold->size, items + (ptrdiff_t)b * block, fold->size);
     for (uint64_t i = 1; i < fold->leaf; i++) {
         const char *x = i == 1 ? items : to;
-        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item, fold->leaf))
+        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item,
+                     fold->leaf))
             return false;
         char *swap = to;
         to = spare;
@@ -271,20 +284,41 @@ static enum mm_outcome results(struct fold *fold, uint64_t begin, uint64_t end, 
     return mm_items_map(runner, begin, end, runner->folder.items.data);
 }
 
-static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end)
+/* Packed results are turned first, since a fold over packed items is vectorised: the i-th of all blocks side by side,
+ * in rows that do not begin at the same place of the cache. */
+static enum mm_outcome fold_whole_blocks(struct fold *fold, uint64_t begin, size_t n, char **values)
 {
     const char *items;
-    ptrdiff_t stride;
-    char *values = fold->runner->folder.values[0].data, *value;
-    enum mm_outcome outcome = results(fold, begin, end, &items, &stride);
+    ptrdiff_t stride, block;
+    if (n == 0)
+        return MM_RAN;
+    enum mm_outcome outcome = results(fold, begin, begin + n * fold->leaf, &items, &stride);
     if (outcome != MM_RAN)
         return outcome;
+    if (is_turned(fold, n, stride)) {
+        block = (ptrdiff_t)fold->size;
+        stride = (ptrdiff_t)(n * fold->size + MM_LINE);
+        turn(fold, items, n, (size_t)stride);
+        items = fold->runner->folder.turned.data;
+    } else
+        block = (ptrdiff_t)fold->leaf * stride;
+    return fold_blocks(fold, items, stride, block, n, values, begin) ? MM_RAN : MM_FAILED;
+}
+
+static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end)
+{
+    const char *items = NULL;
+    ptrdiff_t stride = 0;
     size_t blocks = (size_t)((end - begin) / fold->leaf);
-    uint64_t rest = (end - begin) % fold->leaf, done = (uint64_t)blocks * fold->leaf;
-    bool right = blocks == 0 || fold_blocks(fold, items, stride, blocks, &values, begin);
-    if (right && rest)
-        right = fold_last(fold, items + (ptrdiff_t)done * stride, stride, rest, values, blocks, begin + done);
-    right = right && fold_tree(fold, values, blocks + (rest != 0), begin, &value) && push(fold, value, begin);
+    uint64_t whole = begin + blocks * fold->leaf;
+    char *values = fold->runner->folder.values[0].data, *value;
+    enum mm_outcome outcome = fold_whole_blocks(fold, begin, blocks, &values);
+    if (outcome == MM_RAN && whole < end)
+        outcome = results(fold, whole, end, &items, &stride);
+    if (outcome != MM_RAN)
+        return outcome;
+    bool right = whole == end || fold_last(fold, items, stride, end - whole, values, blocks, whole);
+    right = right && fold_tree(fold, values, blocks + (whole < end), begin, &value) && push(fold, value, begin);
     return right ? MM_RAN : MM_FAILED;
 }
 
@@ -302,7 +336,7 @@ static enum mm_outcome fold_tiles(struct fold *fold, uint64_t begin, uint64_t en
     return outcome;
 }
 
-/* --- one by one ----------------------------------------------------------------------------------------------------- */
+/* --- one by one --------------------------------------------------------------------------------------------------- */
 
 /* Items [begin, end) of a block go on with its value, if it has one yet. */
 static enum mm_outcome fold_step(struct fold *fold, uint64_t begin, uint64_t end, bool *any, uint64_t block)
@@ -344,7 +378,7 @@ static enum mm_outcome fold_one_by_one(struct fold *fold, uint64_t begin, uint64
     return MM_RAN;
 }
 
-/* --- a group -------------------------------------------------------------------------------------------------------- */
+/* --- a group ------------------------------------------------------------------------------------------------------ */
 
 static void begin_fold(struct fold *fold, struct mm_runner *runner)
 {
@@ -375,8 +409,7 @@ enum mm_outcome mm_group_run(struct mm_runner *runner, uint64_t group)
     if (end > groups->n_items)
         end = groups->n_items;
     bool large = fold.size > ONE_BY_ONE_BYTES || most_fetched(runner) < fold.leaf;
-    enum mm_outcome outcome =
-        fold.absent || large ? fold_one_by_one(&fold, begin, end) : fold_tiles(&fold, begin, end);
+    enum mm_outcome outcome = fold.absent || large ? fold_one_by_one(&fold, begin, end) : fold_tiles(&fold, begin, end);
     if (outcome == MM_RAN && !collapse(&fold))
         outcome = MM_FAILED;
     if (outcome != MM_RAN)

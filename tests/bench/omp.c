@@ -1,5 +1,5 @@
-/* Peer: OpenMP, static halves. "omp N" computes like3 over N items, again and again; "omp strided" and "omp var-lines" what
- * the rows of that name do. */
+/* Peer: OpenMP, static halves. "omp N" computes like3 over N items, again and again; "omp N reduce" their sum; "omp
+ * strided" and "omp var-lines" what the rows of that name do. */
 #include <omp.h>
 
 #include "tests/bench/peer_layouts.h"
@@ -61,6 +61,28 @@ static int serve_lines(void)
     return peer_serve(turn, NULL, &l);
 }
 
+static double sum;
+
+/* As one writes it: the loop with a clause. */
+static void reduce(void *ctx)
+{
+    const struct like *l = ctx;
+    const double *p = l->p, d0 = l->data[0], d1 = l->data[1], d2 = l->data[2];
+    double all = 0;
+#pragma omp parallel for schedule(static) num_threads(LANES) reduction(+ : all)
+    for (size_t i = 0; i < l->n; i++) {
+        const double a = d0 - p[3 * i], b = d1 - p[3 * i + 1], c = d2 - p[3 * i + 2];
+        all += -50.0 * (a * a + b * b + c * c);
+    }
+    sum = all;
+}
+
+static void reduce_turn(void *ctx, double ms, long arg)
+{
+    (void)arg;
+    peer_figure("time", peer_mean_us(reduce, ctx, ms), "us");
+}
+
 int main(int argc, char **argv)
 {
     struct like l;
@@ -70,5 +92,9 @@ int main(int argc, char **argv)
     if (argc == 2 && !strcmp(argv[1], "var-lines"))
         return serve_lines();
     like_make(&l, argc > 1 ? strtoul(argv[1], NULL, 10) : 1000);
-    return like_serve(&l, once);
+    if (argc < 3)
+        return like_serve(&l, once);
+    reduce(&l);
+    like_check_sum(&l, sum);
+    return peer_serve(reduce_turn, NULL, &l);
 }

@@ -4,7 +4,7 @@
 static int usage(void)
 {
     peer_die(
-        "ours like N [help] [item] [private] [denied] [pinned] [each] [kept] | ours uneven LOW_US N SHAPE | "
+        "ours like N [help] [item] [private] [denied] [pinned] [each] [kept] [reduce] | ours uneven LOW_US N SHAPE | "
         "ours crash|memory|wake|wake-help|open|idle|many-maps|many-waits|small-beside-big|cancel|strided|var-lines | "
         "ours wake-many WORKERS");
 }
@@ -27,6 +27,8 @@ static int serve_like(int n_words, char **words)
             options.each = 1;
         else if (!strcmp(words[i], "kept"))
             options.kept = 1;
+        else if (!strcmp(words[i], "reduce"))
+            options.reduce = 1;
         else
             return usage();
     }

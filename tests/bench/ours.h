@@ -12,7 +12,7 @@
 /* "like" may be followed by words, in any order. */
 struct ours_options {
     size_t n;
-    int help, item, private_arrays, denied, pinned, each, kept;
+    int help, item, private_arrays, denied, pinned, each, kept, reduce;
 };
 
 void ours_module(const char *name, char *path, size_t room);
@@ -21,6 +21,7 @@ void ours_module(const char *name, char *path, size_t room);
 mamuto_t *ours_open(int workers, const char *settings, const char *module, uv_loop_t *loop);
 void *ours_alloc(mamuto_t *m, size_t count, size_t size);
 void ours_map(mamuto_t *m, const mamuto_call_t *call);
+void ours_reduce(mamuto_t *m, const mamuto_call_t *call);
 /* Runs call, whose last argument is at place, for ms milliseconds with the file that counts lanes; reports shares. */
 void ours_shares(mamuto_t *m, mamuto_call_t *call, int place, double ms);
 

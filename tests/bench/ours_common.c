@@ -81,6 +81,13 @@ void ours_map(mamuto_t *m, const mamuto_call_t *call)
         peer_die("mamuto_map_wait: %s", err.text);
 }
 
+void ours_reduce(mamuto_t *m, const mamuto_call_t *call)
+{
+    mamuto_error_t err = { 0 };
+    if (mamuto_reduce_wait(m, call, &err))
+        peer_die("mamuto_reduce_wait: %s", err.text);
+}
+
 static struct lane *make_lanes(char path[LANES_PATH])
 {
     memset(path, 0, LANES_PATH);

@@ -17,6 +17,7 @@ struct ours_like {
     mamuto_call_t call;
     struct like like;
     const struct ours_options *options;
+    double value;
 };
 
 /* From here on the kernel refuses process_vm_readv and process_vm_writev to this process and to all that it starts. */
@@ -58,7 +59,10 @@ static mamuto_arg_t kept(struct ours_like *o, mamuto_arg_t arg)
 static void once(void *ctx)
 {
     struct ours_like *o = ctx;
-    ours_map(o->m, &o->call);
+    if (o->options->reduce)
+        ours_reduce(o->m, &o->call);
+    else
+        ours_map(o->m, &o->call);
 }
 
 static void turn(void *ctx, double ms, long n)
@@ -100,8 +104,16 @@ int ours_like(const struct ours_options *options)
                               .help = options->help };
     for (int k = 0; k < 2 && options->kept; k++)
         o.call.args[k] = kept(&o, o.call.args[k]);
+    if (o.options->reduce) {
+        o.call.result = NULL;
+        o.call.fold = "like3.sum";
+        o.call.value = &o.value;
+    }
     once(&o);
-    like_check(&o.like);
-    peer_serve(turn, share, &o);
+    if (o.options->reduce)
+        like_check_sum(&o.like, o.value);
+    else
+        like_check(&o.like);
+    peer_serve(turn, o.options->reduce ? NULL : share, &o);
     return mamuto_close_wait(o.m) ? 1 : 0;
 }

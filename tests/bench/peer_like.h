@@ -2,6 +2,8 @@
 #ifndef BENCH_PEER_LIKE_H
 #define BENCH_PEER_LIKE_H
 
+#include <math.h>
+
 #include "tests/bench/like3.h"
 #include "tests/bench/peer.h"
 
@@ -26,6 +28,18 @@ static inline void like_check(const struct like *l)
     for (size_t i = 0; i < l->n; i++)
         if (memcmp(&right[i], &l->out[i], sizeof *right))
             peer_die("item %zu is %.17g, and %.17g serially", i, l->out[i], right[i]);
+    free(right);
+}
+
+/* A sum in another order than the serial one. */
+static inline void like_check_sum(const struct like *l, double sum)
+{
+    double *right = (double *)peer_memory(l->n * sizeof(double)), serial = 0;
+    like3_range(l->p, l->data, right, l->n);
+    for (size_t i = 0; i < l->n; i++)
+        serial += right[i];
+    if (!(fabs(sum - serial) <= 1e-9 * fabs(serial)))
+        peer_die("the sum is %.17g, and %.17g serially", sum, serial);
     free(right);
 }
 

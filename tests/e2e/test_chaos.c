@@ -8,6 +8,7 @@
 #include "shm/board.h"
 #include "tests/support/e2e.h"
 #include "tests/support/faults.h"
+#include "tests/support/reference.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -32,7 +33,8 @@ struct slot {
     uint64_t *shared_x, *private_x;
     uint64_t (*shared_out)[2], (*private_out)[2];
     unsigned seen_before;
-    bool private_arrays;
+    bool private_arrays, reduces; /* reduces: the items' results are folded, too */
+    uint64_t value[2];
 };
 
 static struct {
@@ -44,7 +46,8 @@ static struct {
     uint64_t random;
     unsigned in_flight, next_mark;
     unsigned ended, failed_maps, lost_items; /* maps; of them with failures; items that should not have failed */
-    bool last;                               /* the maps of the end, which nobody disturbs */
+    unsigned reductions, lost_folds;
+    bool last; /* the maps of the end, which nobody disturbs */
 } chaos;
 
 /* Written by the killer, but for ends and over. */
@@ -203,8 +206,39 @@ static void choose(struct slot *slot)
     map->retries = below(&chaos.random, 2) ? 0 : 1 + (int)below(&chaos.random, 3);
     map->on_error = below(&chaos.random, 3) ? MAMUTO_ON_ERROR_SKIP : MAMUTO_ON_ERROR_FAIL;
     slot->private_arrays = below(&chaos.random, 3) == 0;
+    slot->reduces = below(&chaos.random, 4) == 0;
     if (!chaos.last)
         choose_failures(map);
+}
+
+static void chain(const void *a_, const void *b_, void *out_, size_t dim)
+{
+    const uint64_t *a = a_, *b = b_;
+    uint64_t *out = out_;
+    (void)dim;
+    out[0] = a[0] * 31 + b[0];
+    out[1] = a[1] * 37 + b[1];
+}
+
+/* The value is that of the items that did not fail. */
+static bool value_is_right(const struct slot *slot)
+{
+    static uint8_t absent[MAX_ITEMS];
+    const struct faults_map *map = &slot->map;
+    struct reference reference = { .size = sizeof slot->value, .fold = chain, .absent = absent };
+    uint64_t expected[2];
+    memset(absent, 0, sizeof absent);
+    for (unsigned f = 0; f < map->n_failures; f++)
+        absent[map->failures[f].item] = 1;
+    bool any = reference_reduce(&reference, map->out, map->n, expected);
+    return !any || memcmp(expected, slot->value, sizeof expected) == 0;
+}
+
+/* A fold that ran alone may have been killed as an item may. */
+static bool fold_was_killed(const struct slot *slot, unsigned kills)
+{
+    const mamuto_error_t *err = &slot->map.err;
+    return slot->reduces && kills > 0 && err->code == MAMUTO_ECRASH && strstr(err->text, "a fold: worker ");
 }
 
 static void start_map(struct slot *slot);
@@ -219,9 +253,15 @@ static void on_done(mamuto_map_t *handle, int status, const mamuto_error_t *err)
     if (err)
         map->err = *err;
     /* Items behind one that fails may run singly at once: then a crash is the item's own. */
-    bool crash_item = kills > 0 || map->knobs[FAULTS_FAIL_MODULUS];
-    if (!faults_is_right(map, &(struct faults_loss){ kills, kills, crash_item }, text, sizeof text))
+    bool crash_item = kills > 0 || map->knobs[FAULTS_FAIL_MODULUS], killed = fold_was_killed(slot, kills);
+    if (!killed && !faults_is_right(map, &(struct faults_loss){ kills, kills, crash_item }, text, sizeof text))
         give_up(text);
+    bool has_value = slot->reduces && (status == 0 || status == MAMUTO_EITEM) &&
+                     (status == 0 || map->on_error == MAMUTO_ON_ERROR_SKIP);
+    if (has_value && !value_is_right(slot))
+        give_up("the value of a reduction is wrong");
+    chaos.reductions += slot->reduces;
+    chaos.lost_folds += killed;
     for (unsigned f = 0; f < map->n_failures; f++)
         chaos.lost_items += map->failures[f].code == MAMUTO_ECRASH;
     chaos.failed_maps += status != 0;
@@ -250,7 +290,11 @@ static void start_map(struct slot *slot)
     call.on_done = on_done;
     call.on_item_error = on_item_error;
     slot->seen_before = atomic_load(&killer.seen);
-    if (mamuto_map(chaos.mapper, &call, NULL, &err) != 0)
+    if (slot->reduces) {
+        call.fold = "faults.chain";
+        call.value = slot->value;
+    }
+    if ((slot->reduces ? mamuto_reduce : mamuto_map)(chaos.mapper, &call, NULL, &err) != 0)
         give_up(err.text);
     chaos.in_flight++;
 }
@@ -346,9 +390,10 @@ static void chaos_workers_die_at_random_every_map_ends_right(void **state)
     uv_run(&chaos.loop, UV_RUN_DEFAULT);
     assert_int_equal(chaos.in_flight, 0);
     close_mapper();
-    print_message("%u hits in %u s, %u kills, %u stops, %u fork servers; %u maps, %u with failures; %u items lost\n",
+    print_message("%u hits in %u s, %u kills, %u stops, %u fork servers; %u maps, %u with failures; %u items lost; "
+                  "%u reductions, %u folds lost\n",
                   killer.hits, seconds, atomic_load(&killer.begun), killer.stops, killer.servers, chaos.ended,
-                  chaos.failed_maps, chaos.lost_items);
+                  chaos.failed_maps, chaos.lost_items, chaos.reductions, chaos.lost_folds);
     e2e_holds_as(&before);
     assert_true(killer.hits >= HITS_PER_MINUTE * seconds / 60);
 }

@@ -1,5 +1,5 @@
-/* mamuto_reduce: the value is that of a serial reference, bit for bit, for lengths around every boundary, any number of
- * workers, both forms of functions and folds, all kinds of arrays, and values from 4 bytes to 100,000. The same tests run
+/* mamuto_reduce: the value is that of a serial reference, bit for bit, for lengths around every boundary, any number
+ * of workers, both forms of functions and folds, all kinds of arrays, and values from 4 bytes to 100,000. The tests run
  * twice: as it is, and where the kernel denies process_vm_readv. */
 #include "tests/e2e/modules/reduce.h"
 #include "tests/support/e2e.h"
@@ -127,8 +127,8 @@ static void reduce(mamuto_t *m, const struct kind *kind, const struct way *way, 
     free(items);
 }
 
-static const size_t lengths[] = { 1,    2,    63,   64,   65,    127,   128,   129,   1000,  2047,  2048,   2049,  4095,
-                                  4096, 4097, 8191, 8192, 8193,  16383, 16384, 16385, 65535, 65536, 65537 };
+static const size_t lengths[] = { 1,    2,    63,   64,   65,   127,  128,   129,   1000,  2047,  2048,  2049,
+                                  4095, 4096, 4097, 8191, 8192, 8193, 16383, 16384, 16385, 65535, 65536, 65537 };
 enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
 
 static struct way way_of(unsigned bits)

@@ -1,5 +1,5 @@
-/* Reductions whose items or folds fail, die or hang: what is reported, what is left out, and that the mapper is as good as
- * new afterwards. Values are spans {first, last, count}, whose folds find out whether they are given neighbours. */
+/* Reductions whose items or folds fail, die or hang: what is reported, what is left out, and that the mapper is as good
+ * as new afterwards. Values are spans {first, last, count}, whose folds find out whether they are given neighbours. */
 #include "tests/e2e/modules/reduce.h"
 #include "tests/support/e2e.h"
 #include "tests/support/reference.h"
@@ -112,7 +112,7 @@ static void good_reduce(void)
     assert_int_equal(told.n, 0);
 }
 
-/* ---- Items that are left out --------------------------------------------------------------------------------------- */
+/* ---- Items that are left out ------------------------------------------------------------------------------------- */
 
 /* Reduces what fill and set have prepared; every failed item is left out, and told of. */
 static void skips_as(mamuto_call_t *call, size_t n)
@@ -200,18 +200,10 @@ static void stretches_of_failed_items_are_left_out(void **state)
     (void)state;
     static const struct {
         size_t n, begin, end;
-    } parts[] = { { SMALL, 64, 128 },
-                  { SMALL, 60, 200 },
-                  { SMALL, 0, 64 },
-                  { SMALL, 1472, SMALL },
-                  { 129, 128, 129 },
-                  { 130, 0, 129 },
-                  { LARGE_N, 0, 8192 },
-                  { LARGE_N, 1024, 2048 },
-                  { LARGE_N, 0, LARGE_N - 1 },
-                  { LARGE_N, 1, LARGE_N },
-                  { LARGE_N, 39936, LARGE_N },
-                  { LARGE_N, 500, 39000 } };
+    } parts[] = { { SMALL, 64, 128 },      { SMALL, 60, 200 },          { SMALL, 0, 64 },
+                  { SMALL, 1472, SMALL },  { 129, 128, 129 },           { 130, 0, 129 },
+                  { LARGE_N, 0, 8192 },    { LARGE_N, 1024, 2048 },     { LARGE_N, 0, LARGE_N - 1 },
+                  { LARGE_N, 1, LARGE_N }, { LARGE_N, 39936, LARGE_N }, { LARGE_N, 500, 39000 } };
     for (size_t k = 0; k < sizeof parts / sizeof *parts; k++) {
         fill(parts[k].n);
         for (size_t i = parts[k].begin; i < parts[k].end; i++)
@@ -298,7 +290,7 @@ static void items_that_work_at_the_second_try_are_in(void **state)
     good_reduce();
 }
 
-/* ---- Items that end the reduction ---------------------------------------------------------------------------------- */
+/* ---- Items that end the reduction -------------------------------------------------------------------------------- */
 
 static void fails_with(size_t n, size_t at, uint64_t what, int expected, int item_code, const char *part)
 {
@@ -337,7 +329,7 @@ static void failed_item_is_named(void **state)
     good_reduce();
 }
 
-/* ---- Folds that fail ----------------------------------------------------------------------------------------------- */
+/* ---- Folds that fail --------------------------------------------------------------------------------------------- */
 
 /* The fold fails; the node at fault begins with this item, or with one up to it. */
 static void fold_fails(const char *fold, size_t n, int on_error, int expected, int item_code, const char *part,

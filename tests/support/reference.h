@@ -1,4 +1,4 @@
-/* A serial reference of mamuto_reduce, written from the header's text: blocks of 64 left to right, a binary tree above. */
+/* A serial reference of mamuto_reduce, written from the header's text: blocks of 64 left to right, a binary tree. */
 #ifndef MM_TESTS_SUPPORT_REFERENCE_H
 #define MM_TESTS_SUPPORT_REFERENCE_H
 

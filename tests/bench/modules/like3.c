@@ -1,4 +1,4 @@
-/* The module of the like rows: like3 in both forms, and a variant that tells which process ran how many items. */
+/* The module of the like rows: like3 in both forms, a fold, and a variant that tells which process ran how many items. */
 #include "core/mamuto.h"
 #include "tests/bench/like3.h"
 #include "tests/bench/modules/lanes.h"
@@ -16,6 +16,12 @@ MAMUTO_FUNCTION(like3_item, "f8[3], f8[3] -> f8")
     for (int k = 0; k < 3; k++)
         sum += (data[k] - p[k]) * (data[k] - p[k]);
     MAMUTO_OUT(double) = -50.0 * sum;
+    return 0;
+}
+
+MAMUTO_FUNCTION(sum, "f8, f8 -> f8")
+{
+    MAMUTO_OUT(double) = MAMUTO_IN(double, 0) + MAMUTO_IN(double, 1);
     return 0;
 }
 

@@ -50,3 +50,12 @@ MAMUTO_FUNCTION(work, "u8, u8[7] -> u8[2]", "a mix of x and its complement; cost
     MAMUTO_OUT(uint64_t[2])[1] = ~mix;
     return 0;
 }
+
+MAMUTO_FUNCTION(chain, "u8[2], u8[2] -> u8[2]", "a fold that is neither commutative nor associative")
+{
+    const uint64_t *a = MAMUTO_IN(uint64_t[2], 0), *b = MAMUTO_IN(uint64_t[2], 1);
+    uint64_t *out = MAMUTO_OUT(uint64_t[2]);
+    out[0] = a[0] * 31 + b[0];
+    out[1] = a[1] * 37 + b[1];
+    return 0;
+}

@@ -1,5 +1,5 @@
-/* Functions and folds for the tests of mamuto_reduce: of many types, in both forms; and spans of items, whose folds find
- * out whether they are given neighbours, and whose items and folds fail, die and hang as their input says. */
+/* Functions and folds for the tests of mamuto_reduce: of many types, in both forms; and spans of items, whose folds
+ * find out whether they are given neighbours, and whose items and folds fail, die and hang as their input says. */
 #include <mamuto.h>
 
 #include <fcntl.h>
@@ -92,7 +92,7 @@ MAMUTO_FUNCTION(fold_square, "f8[n, n], f8[n, n] -> f8[n, n]")
     return 0;
 }
 
-/* ---- Spans: {first, last, count} ------------------------------------------------------------------------------------ */
+/* ---- Spans: {first, last, count} --------------------------------------------------------------------------------- */
 
 static void nap_ms(long ms) { nanosleep(&(struct timespec){ .tv_nsec = ms * 1000000 }, NULL); }
 
@@ -182,7 +182,7 @@ MAMUTO_KERNEL(join_chunk, "i8[3], i8[3] -> i8[3]")
     return !a || !b;
 }
 
-/* ---- What is no fold ------------------------------------------------------------------------------------------------ */
+/* ---- What is no fold --------------------------------------------------------------------------------------------- */
 
 MAMUTO_FUNCTION(three, "f8, f8, f8 -> f8")
 {
@@ -209,6 +209,11 @@ MAMUTO_FUNCTION(page, "u1[65536] -> u8")
 MAMUTO_FUNCTION(fold_u8, "u8, u8 -> u8")
 {
     MAMUTO_OUT(uint64_t) = MAMUTO_IN(uint64_t, 0) * 31 + MAMUTO_IN(uint64_t, 1);
+    return 0;
+}
+MAMUTO_FUNCTION(same, "u8 -> u8")
+{
+    MAMUTO_OUT(uint64_t) = MAMUTO_IN(uint64_t, 0);
     return 0;
 }
 MAMUTO_FUNCTION(index, "-> u8")

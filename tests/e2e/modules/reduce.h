@@ -1,5 +1,5 @@
-/* What the items and folds of modules/reduce.c compute, for the module and for the test's own serial reference. No fold is
- * commutative or associative, so that any other order gives other bits. */
+/* What the items and folds of modules/reduce.c compute, for the module and for the test's own serial reference. No fold
+ * is commutative or associative, so that any other order gives other bits. */
 #ifndef MM_TESTS_E2E_REDUCE_H
 #define MM_TESTS_E2E_REDUCE_H
 

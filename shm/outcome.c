@@ -31,8 +31,26 @@ static void collect(struct mm_board_map *map, uint64_t gen, struct mm_record_lis
     qsort(list->at, list->n, sizeof *list->at, by_item);
 }
 
-static void say(mamuto_error_t *err, const struct mm_record *record, uint32_t timeout_ms)
+/* No item may be run twice, and this one was lost with its worker. */
+static void say_lost(mamuto_error_t *err, const struct mm_record *record, uint32_t timeout_ms, const char *text)
 {
+    unsigned long long item = record->item;
+    static const char why[] = "and is not run again (once)";
+    if (record->code == MAMUTO_ETIMEOUT)
+        mm_error_set(err, MAMUTO_ETIMEOUT,
+                     "item %llu may have run, %s: what worker %d ran took longer than %u ms, and it was killed", item,
+                     why, record->worker, timeout_ms);
+    else if (record->signal)
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d died of signal %d (%s)", item, why,
+                     record->worker, record->signal, strsignal(record->signal));
+    else
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d ended: %s", item, why, record->worker,
+                     text);
+}
+
+static void say(mamuto_error_t *err, const struct mm_record *record, const struct mm_board_map *map)
+{
+    uint32_t timeout_ms = map->timeout_ms;
     char text[MM_RECORD_TEXT];
     memcpy(text, record->text, sizeof text);
     text[sizeof text - 1] = '\0';
@@ -40,6 +58,8 @@ static void say(mamuto_error_t *err, const struct mm_record *record, uint32_t ti
     unsigned long long item = record->item;
     if (record->item == MAMUTO_NO_ITEM)
         mm_error_set(err, record->code, "%s", text);
+    else if (map->flags & MM_MAP_ONCE && record->code != MAMUTO_EITEM)
+        say_lost(err, record, timeout_ms, text);
     else if (record->code == MAMUTO_ETIMEOUT)
         mm_error_set(err, MAMUTO_ETIMEOUT, "item %llu took longer than %u ms; worker %d, which ran it, was killed",
                      item, timeout_ms, record->worker);
@@ -89,14 +109,14 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
     bool whole = mm_map_all_done(map, job->gen, failed);
     if (list->n &&
         list->at[list->n - 1]->item == MAMUTO_NO_ITEM) /* sorted last: it ended the map, whatever items failed */
-        say(&first, list->at[list->n - 1], map->timeout_ms);
+        say(&first, list->at[list->n - 1], map);
     const struct mm_record *last = NULL;
     for (uint32_t i = 0; i < list->n; i++) {
         mamuto_error_t one = { 0 };
         if (last && last->item == list->at[i]->item && last->item != MAMUTO_NO_ITEM)
             continue;
         last = list->at[i];
-        say(&one, last, map->timeout_ms);
+        say(&one, last, map);
         mm_error_copy(&first, &one);
         *failed += !whole && one.item != MAMUTO_NO_ITEM;
         if (each && one.item != MAMUTO_NO_ITEM)

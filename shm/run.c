@@ -10,6 +10,7 @@
 #include "shm/run.h"
 
 #include "shm/clock.h"
+#include "shm/once.h"
 #include "shm/park.h"
 
 #include <stdio.h>
@@ -138,6 +139,8 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     runner->base = (mamuto_chunk_t){
         .first = map->first, .dims = runner->dims, .seed = map->seed, .fail = on_fail, .pack = on_pack, .host = runner
     };
+    if (map->flags & MM_MAP_ONCE)
+        runner->base.fail = mm_once_fail;
     for (unsigned j = 0; j < map->n_dims; j++)
         runner->dims[j] = map->dims[j];
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
@@ -168,8 +171,13 @@ static void call(struct mm_runner *runner, uint64_t begin, uint64_t end)
             chunk.in[k].data += (ptrdiff_t)begin * chunk.in[k].stride;
     }
     chunk.out = chunk.out ? chunk.out + begin * chunk.out_size : runner->peer.out.data;
+    bool once = map->flags & MM_MAP_ONCE;
+    if (once)
+        mm_once_begin(runner, &chunk);
     int code = runner->run(&chunk);
-    if (code)
+    if (once)
+        mm_once_end(runner, &chunk, code);
+    else if (code)
         on_fail(&chunk, 0, code, NULL);
 }
 
@@ -195,6 +203,11 @@ static enum outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t
         return run_piece(runner, begin, end);
     call(runner, begin, end);
     return runner->failure.code ? FAILED : RAN;
+}
+
+bool mm_runner_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    return run_items(runner, begin, end) == RAN;
 }
 
 /* Items that take about so long, of at most `all`. */
@@ -326,21 +339,32 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
     return complete;
 }
 
+/* A chunk that ran whole took so long. */
+static void account(struct mm_runner *runner, const struct mm_taken *taken, uint64_t ticks)
+{
+    struct mm_board_map *map = runner->map;
+    runner->busy_ticks += ticks;
+    uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
+    mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
+    MM_POINT("ran");
+    atomic_fetch_add_explicit(&map->busy_ticks, ticks, memory_order_relaxed);
+    MM_POINT("timed");
+}
+
 void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
 {
     struct mm_board_map *map = runner->map;
     struct mm_lane *lane = &runner->board->lanes[runner->self];
-    bool complete = false;
+    bool complete = false, once = map->flags & MM_MAP_ONCE;
     uint64_t start = mm_ticks();
-    enum outcome outcome = taken->singly ? FAILED : run_whole(runner, taken);
-    if (outcome == RAN) {
-        uint64_t ticks = mm_ticks() - start;
-        runner->busy_ticks += ticks;
-        uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
-        mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
-        MM_POINT("ran");
-        atomic_fetch_add_explicit(&map->busy_ticks, ticks, memory_order_relaxed);
-        MM_POINT("timed");
+    enum outcome outcome = once || taken->singly ? FAILED : run_whole(runner, taken);
+    if (once) {
+        complete = mm_once_run(runner, taken);
+        if (!mm_map_stopped(map))
+            account(runner, taken, mm_ticks() - start);
+        mm_claim_release(lane);
+    } else if (outcome == RAN) {
+        account(runner, taken, mm_ticks() - start);
         complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
     } else {
         if (outcome == FAILED) {

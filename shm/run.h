@@ -22,6 +22,8 @@ struct mm_failure {
     char text[MM_RECORD_TEXT];
 };
 
+enum { MM_ONCE_ITEMS = 8192 }; /* of a call, where no item may be run twice */
+
 struct mm_runner {
     struct mm_board *board;
     uint32_t self; /* lane */
@@ -38,8 +40,10 @@ struct mm_runner {
     size_t dims[MAMUTO_MAX_DIMS];
     int (*run)(mamuto_chunk_t *);
     bool staged;
-    struct mm_failure failure; /* of the call that runs */
-    uint64_t busy_ticks;       /* that it spent on items */
+    struct mm_failure failure;                /* of the call that runs */
+    uint64_t busy_ticks;                      /* that it spent on items */
+    bool any_once_failed;                     /* of a map with MM_MAP_ONCE, in the call that runs: shm/once.c */
+    uint64_t once_failed[MM_ONCE_ITEMS / 64]; /* bit per item */
 };
 
 /* Resolves the map's function and arguments; the lane is in the map. The module is loaded already. false: an argument
@@ -47,6 +51,8 @@ struct mm_runner {
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen);
 /* Runs what was taken to its commit or release. */
 void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken);
+/* Items [begin, end) of the map, in one call. false: the map is stopped. For MM_MAP_ONCE. */
+bool mm_runner_items(struct mm_runner *runner, uint64_t begin, uint64_t end);
 /* Adds a failure to the map's records, if there is room. item: of the call, or MAMUTO_NO_ITEM. */
 void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int worker, int signal,
                    const struct mm_failure *failure);

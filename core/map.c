@@ -44,6 +44,8 @@ static void enqueue(struct mm_map_list *list, struct mamuto_map_s *map)
 
 static void take_out(struct mm_map_list *list, struct mamuto_map_s *map)
 {
+    if (map->mapper->visiting == map)
+        map->mapper->visiting = map->next;
     if (map->previous)
         map->previous->next = map->next;
     else
@@ -74,6 +76,7 @@ static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *
 {
     mamuto_t *m = map->mapper;
     map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
+    mm_ticks_end(map);
     m->depth++;
     if (map->waited) {
         map->waited->over = true;
@@ -111,6 +114,7 @@ static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
         map->state = MM_MAP_RUNNING;
         append(&m->running, map);
     }
+    mm_ticks_begin(map);
     return 0;
 }
 
@@ -143,6 +147,7 @@ static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call
     map->on_done = call->on_done;
     map->on_item_error = call->on_item_error;
     map->canceled = false;
+    mm_ticks_fill(map, call);
     return code;
 }
 
@@ -207,8 +212,9 @@ int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
         code = submit(m, call, &map, &waited, err);
     if (code || !map)
         return code;
-    if (map->state == MM_MAP_RUNNING && m->ops->assist) /* works or spins, where that pays */
-        m->ops->assist(m->node, &map->run);
+    bool more = map->state == MM_MAP_RUNNING && m->ops->assist; /* works or spins, where that pays */
+    while (more && !waited.over && (more = m->ops->assist(m->node, &map->run)))
+        uv_run(&m->own_loop, UV_RUN_NOWAIT);
     while (!waited.over)
         uv_run(&m->own_loop, UV_RUN_ONCE);
     return waited.status;
@@ -275,6 +281,8 @@ static void begin_queued(mamuto_t *m)
         }
         map->state = MM_MAP_RUNNING;
         append(&m->running, map);
+        if (map->on_progress)
+            map->running_ns = uv_hrtime();
     }
 }
 

@@ -104,9 +104,14 @@ static void on_lost(void *owner, const mamuto_error_t *err)
 
 static void on_closed(void *owner);
 
-static const struct mm_node_events events = {
-    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, mm_hosts_on_state, on_lost, on_closed
-};
+static const struct mm_node_events events = { on_up,
+                                              mm_mapper_on_function,
+                                              mm_mapper_on_loaded,
+                                              mm_map_on_item_error,
+                                              mm_map_on_ran,
+                                              mm_hosts_on_state,
+                                              on_lost,
+                                              on_closed };
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
 {
@@ -151,6 +156,7 @@ static int begin(mamuto_t *m, mamuto_error_t *err)
     int code = uv_async_init(m->loop, &m->kick, on_kick);
     if (code == 0) {
         m->kick.data = m;
+        mm_ticks_init(m);
         uv_unref((uv_handle_t *)&m->kick);
         return 0;
     }
@@ -235,6 +241,12 @@ static void on_kick_closed(uv_handle_t *kick)
         on_close(data);
 }
 
+static void on_ticker_closed(uv_handle_t *ticker)
+{
+    mamuto_t *m = ticker->data;
+    uv_close((uv_handle_t *)&m->kick, on_kick_closed);
+}
+
 /* The node is gone: nobody can touch an array any more. */
 static void on_closed(void *owner)
 {
@@ -247,7 +259,7 @@ static void on_closed(void *owner)
     }
     mm_mapper_cancel_loads(m);
     mm_map_cancel_all(m);
-    uv_close((uv_handle_t *)&m->kick, on_kick_closed);
+    uv_close((uv_handle_t *)&m->ticker, on_ticker_closed);
 }
 
 static void on_kick(uv_async_t *kick)

@@ -38,8 +38,13 @@ struct mamuto_map_s {
     void *data;
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
-    bool canceled;    /* while queued */
-    uint64_t arrival; /* of m->n_queued */
+    void (*on_progress)(mamuto_map_t *map, const mamuto_progress_t *progress);
+    void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
+    struct mm_span_log log;
+    uint64_t called_ns, running_ns, told_ns; /* the call; it began to run, 0: it has not; the last on_progress */
+    uint64_t done, failed;                   /* as they were told */
+    bool canceled;                           /* while queued */
+    uint64_t arrival;                        /* of m->n_queued */
     struct mm_waited *waited;
 };
 
@@ -72,9 +77,12 @@ struct mamuto {
     uint64_t n_queued, n_begun;                /* maps that were ever queued, and that began after it */
     struct mamuto_map_s *spare;                /* the last one freed: the next one made */
     uv_async_t kick;
-    unsigned process; /* mm_process() of the one that opened it */
-    int depth;        /* callbacks of this mapper on the stack */
-    int busy;         /* what keeps the loop alive */
+    uv_timer_t ticker;             /* while a map has on_progress or on_spans */
+    uint32_t n_progress, n_spans;  /* such maps in flight */
+    struct mamuto_map_s *visiting; /* the ticker's next one */
+    unsigned process;              /* mm_process() of the one that opened it */
+    int depth;                     /* callbacks of this mapper on the stack */
+    int busy;                      /* what keeps the loop alive */
 };
 
 /* mapper.c */
@@ -106,6 +114,12 @@ void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t 
 bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */
 void mm_map_deliver_ended(mamuto_t *m);
 void mm_map_cancel_all(mamuto_t *m); /* the node is gone: on_done with ECANCELED for all */
+
+/* ticks.c */
+void mm_ticks_init(mamuto_t *m);
+void mm_ticks_fill(struct mamuto_map_s *map, const mamuto_call_t *call);
+void mm_ticks_begin(struct mamuto_map_s *map); /* the map is in flight */
+void mm_ticks_end(struct mamuto_map_s *map);   /* it has ended: tells the last of what has landed; before on_done */
 
 /* args.c: a call against its function's signature, before anything runs. Fills run; touches nothing on failure but run. */
 int mm_args_check(const struct mm_function *function, const mamuto_call_t *call, struct mm_run *run,

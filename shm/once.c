@@ -10,10 +10,11 @@
 #include "shm/once.h"
 
 #include "shm/clock.h"
+#include "shm/spans.h"
 
 #include <stdio.h>
 
-static const double BLOCK_US = 2, STAGED_BLOCK_US = 20;
+static const double BLOCK_US = 2, SPAN_US = 100, STAGED_BLOCK_US = 20;
 
 static bool is_marked(const struct mm_runner *runner, size_t i) { return runner->once_failed[i / 64] >> i % 64 & 1; }
 
@@ -93,8 +94,23 @@ static bool commit(struct mm_runner *runner, uint32_t begin, uint32_t end, uint3
     return complete;
 }
 
+/* Blocks that are not logged yet: those of about 100 µs together, or of the rest of the chunk. */
+struct pending {
+    uint32_t begin;
+    uint64_t start;
+};
+
+static void log_blocks(struct mm_runner *runner, struct pending *pending, uint32_t end, bool last)
+{
+    uint64_t now = mm_ticks();
+    if (!last && (double)(now - pending->start) < SPAN_US * runner->board->ticks_per_us)
+        return;
+    mm_spans_log(runner->board, runner->self, runner->gen, pending->begin, end, pending->start);
+    *pending = (struct pending){ end, now };
+}
+
 /* One block, in several calls where a grain does not fit into one. false: the map is stopped. */
-static bool run_block(struct mm_runner *runner, uint32_t begin, uint32_t end, uint64_t most, bool *complete)
+static bool run_block(struct mm_runner *runner, uint32_t begin, uint32_t end, uint64_t most, uint32_t *n_failed)
 {
     uint64_t i = mm_grain_item(runner->map, begin), last = mm_grain_item(runner->map, end);
     uint32_t failed = 0;
@@ -106,7 +122,7 @@ static bool run_block(struct mm_runner *runner, uint32_t begin, uint32_t end, ui
         failed += failed_in(runner, 0, next - i);
     }
     MM_POINT("once-ran");
-    *complete = commit(runner, begin, end, failed);
+    *n_failed = failed;
     return true;
 }
 
@@ -116,11 +132,16 @@ bool mm_once_run(struct mm_runner *runner, const struct mm_taken *taken)
     if (most > MM_ONCE_ITEMS)
         most = MM_ONCE_ITEMS;
     uint32_t block = block_grains(runner, most);
+    struct pending pending = { taken->begin, mm_ticks() };
     bool complete = false;
+    uint32_t failed = 0;
     for (uint32_t i = taken->begin, next; i < taken->end; i = next) {
         next = taken->end - i > block ? i + block : taken->end;
-        if (mm_map_stopped(runner->map) || !run_block(runner, i, next, most, &complete))
+        if (mm_map_stopped(runner->map) || !run_block(runner, i, next, most, &failed))
             break;
+        if (runner->map->flags & MM_MAP_SPANS)
+            log_blocks(runner, &pending, next, next == taken->end);
+        complete = commit(runner, i, next, failed);
     }
     return complete;
 }

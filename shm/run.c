@@ -12,6 +12,7 @@
 #include "shm/clock.h"
 #include "shm/once.h"
 #include "shm/park.h"
+#include "shm/spans.h"
 
 #include <stdio.h>
 
@@ -311,6 +312,7 @@ static enum outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint
  * changes with it in one store, so that a death leaves both in step. true: all grains of the map look done. */
 static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
 {
+    uint64_t start = mm_ticks();
     struct mm_board_map *map = runner->map;
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     uint64_t item = taken->first_item;
@@ -323,6 +325,9 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
                 return complete;
             failed += outcome == FAILED;
             if (item + 1 == end) {
+                if (map->flags & MM_MAP_SPANS)
+                    mm_spans_log(runner->board, runner->self, runner->gen, grain, grain + 1, start);
+                start = mm_ticks();
                 complete = mm_grain_commit(map, runner->gen, grain, failed);
                 failed = 0;
             }
@@ -365,6 +370,8 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
         mm_claim_release(lane);
     } else if (outcome == RAN) {
         account(runner, taken, mm_ticks() - start);
+        if (map->flags & MM_MAP_SPANS)
+            mm_spans_log(runner->board, runner->self, runner->gen, taken->begin, taken->end, start);
         complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
     } else {
         if (outcome == FAILED) {

@@ -19,7 +19,8 @@ static const char *name_of(const struct check *c) { return c->function->info.nam
 static const char *module_of(const struct check *c) { return c->function->info.module; }
 
 #define FAIL(c_, code_, format_, ...)                                                                                  \
-    mm_error_set((c_)->err, (code_), "%s.%s: " format_, module_of(c_), name_of(c_), __VA_ARGS__)
+    mm_error_set((c_)->err, (code_), "%s%s%s: " format_, module_of(c_), *module_of(c_) ? "." : "", name_of(c_),        \
+                 __VA_ARGS__)
 
 static int check_options(struct check *c)
 {
@@ -189,7 +190,7 @@ static int check_arrays(struct check *c)
         code = mm_type_size(&signature->out, signature, run->dims, &run->out_len, &run->out_size, c->err);
     run->result = c->call->result;
     run->result_stride = (ptrdiff_t)run->out_size;
-    if (code || run->n == 0)
+    if (code || run->n == 0 || (c->call->fold && !run->result))
         return code;
     code = check_array(c, "the result", &signature->out, run->result, run->n, run->out_size, &result_bytes);
     for (int k = 0; k < run->n_in && !code; k++)
@@ -219,6 +220,8 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     if (!code)
         code = check_arrays(&c);
     run->function = function;
+    run->groups = NULL;
+    run->marks = NULL;
     run->first = 0;
     run->item_timeout_ms = call->item_timeout_ms;
     run->retries = call->retries;
@@ -226,5 +229,21 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     run->seed = call->seed;
     run->once = call->once != 0;
     run->fail_fast = call->on_error == MAMUTO_ON_ERROR_FAIL;
+    return code;
+}
+
+int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, struct mm_run *run, mamuto_error_t *err)
+{
+    bool broadcast = arg->kind == MAMUTO_ARG_BROADCAST || arg->kind == MAMUTO_ARG_BROADCAST_VAR;
+    mamuto_call_t call = { .args = { *arg }, .count = broadcast };
+    struct check c = { type, &call, run, err, -1 };
+    uint64_t bytes;
+    int code = check_number(&c);
+    if (!code)
+        code = check_kind(&c, 0);
+    if (!code)
+        code = check_count(&c);
+    if (!code && run->n)
+        code = check_input(&c, 0, &bytes);
     return code;
 }

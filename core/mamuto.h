@@ -54,7 +54,7 @@
  *    let them (containers, Yama), they are copied: they take their size again in shared memory, and one that is not
  *    readable may be the program's own SIGSEGV.
  *  - A worker runs in its own process: what a function stores in global variables stays there, and what it prints to stdout
- *    is lost unless it flushes.
+ *    is lost unless it flushes, or, with on_output, ends the line.
  *  - A worker that dies while nothing is in flight is replaced when the loop runs again, at the next call at the latest.
  *  - A mapper is not for the children of fork(): calls there are MAMUTO_EINVAL. mamuto_open() inside a worker is an error
  *    (MAMUTO_ENESTED). wait() and waitpid(-1) of the program see the helper process too; reaping it is harmless.
@@ -582,7 +582,7 @@ typedef struct {
      * between two chunks of the calling thread.) */
     void (*on_progress)(mamuto_map_t *map, const mamuto_progress_t *progress);
     /* What has landed since the last time, each item once, before on_done; at most 100 times a second, and once at the
-     * end. Of a map that ends early: only what is stored. */
+     * end. Of a map that ends early: only what is stored. Of a reduction: all of it at its end. */
     void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
     /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output. */
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
@@ -615,14 +615,17 @@ typedef struct {
 typedef struct {
     const char *config;         /* path of a JSON config; NULL: $MAMUTO_CONFIG, else this machine with all cores */
     const char *config_text;    /* the config itself */
-    const char *const *modules; /* paths of .c and .so files, ended by NULL */
-    struct uv_loop_s *loop; /* yours, for mamuto_open; NULL for mamuto_open_wait: a loop of its own, for _wait forms */
+    const char *const *modules; /* paths of .c and .so files, ended by NULL; loaded after the config's own */
+    struct uv_loop_s *loop; /* yours, for mamuto_open; NULL: a loop of its own, for _wait forms and mamuto_dispatch */
     void *data;             /* yours: mamuto_data() */
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     /* A host has joined, was lost (with its reason), or is back. */
     void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
-    /* A line that a worker has printed (fd 1 or 2), without its end; longer than 4,096 bytes: in pieces. NULL: what
-     * workers print goes where the program's own output goes. */
+    /* A line that a worker has printed (fd 1 or 2), without its end; longer than 4,096 bytes: in pieces. What the items of
+     * a map have printed comes before its on_done, what a worker has left without an end when it dies. Workers' stdout is
+     * line-buffered then. Who prints faster than the loop reads is held up; the loop is not. host is "localhost", or of the
+     * config; line is not ended by a 0, and is yours for the call. NULL: what workers print goes where the program's own
+     * output goes. */
     void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
     uintptr_t reserved[16];
 } mamuto_options_t;
@@ -637,18 +640,21 @@ typedef struct {
 
 /* Opens a mapper: reads the config, starts the workers, builds and loads the modules.
  *   m        out: the mapper; to be closed by mamuto_close, also when on_open reports an error
- *   options  borrowed for the call; with your loop; a module's path is relative to the working directory
+ *   options  borrowed for the call; with your loop, or without one and with on_open, which comes from mamuto_dispatch
+ *            then; a module's path is relative to the working directory
  * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
- * Errors: EINVAL (no loop, both config and config_text, a closed standard stream), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
- * ESIGNATURE, EHOST (the helper program is not found or dies), EVERSION. */
+ * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG (with file,
+ * line, key and what would be right; a host that is not this machine: this version cannot use others), ENESTED, ENOMEM,
+ * ESYSTEM; by on_open: also ECONFIG (the workdir is not there), EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper program is
+ * not found or dies), EVERSION. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 /* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
  * nothing to close. */
 MAMUTO_API int mamuto_open_wait(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 
-/* Ends the maps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc and
- * mamuto_attach, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
+/* Ends the maps and keeps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc, mamuto_attach
+ * and mamuto_keep, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
 MAMUTO_API int mamuto_close(mamuto_t *m, void (*on_close)(void *data));
 MAMUTO_API int mamuto_close_wait(mamuto_t *m);
 
@@ -695,12 +701,22 @@ MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_er
 MAMUTO_API int mamuto_reduce(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_reduce_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
 
-/* Copies data to where the workers are, once for many calls: mamuto_resident() is the argument. The program's own array
- * is borrowed until on_kept. It may be used in calls when on_kept has come; it is there until mamuto_forget.
- * Errors: ESIGNATURE (type), EARGS, EALIGN, ELENGTH, ESIZE, EINVAL; by on_kept: ENOMEM, ECANCELED, EARGS, EHOST. */
+/* Copies data to where the workers are, once for many calls: mamuto_resident() is the argument, and is what the same
+ * array in place would be, scattered or broadcast. An array of no items is legal.
+ *   keep  borrowed for the call; its array until on_kept
+ *   kept  out: the handle, at once; may be NULL where there is an on_kept, which is given it
+ * Does not block: a thread copies (in _wait, the calling one). on_kept(kept, 0 or a code, err or NULL) comes from the
+ * loop, exactly once. From then on calls may use what is kept, if they are of this mapper and take this very type there;
+ * with a code, nothing is kept, and the handle is gone when on_kept returns (in _wait, *kept is left alone).
+ * Errors: ESIGNATURE (type, with the column), EARGS (kind, dims, NULL), EALIGN, ELENGTH, ESIZE, EINVAL, ENOMEM, ESYSTEM (no
+ * thread), EHOST (the workers are gone); by on_kept: ENOMEM (with what there is), EARGS (the array is not readable),
+ * ECANCELED (forgotten or closed meanwhile), EHOST. */
 MAMUTO_API int mamuto_keep(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kept, mamuto_error_t *err);
 MAMUTO_API int mamuto_keep_wait(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kept, mamuto_error_t *err);
-/* Its memory is freed when the maps in flight that use it have ended; it is in no further call. kept may be NULL. */
+/* Legal at any time and in any callback until the mapper is closed, with which all that is kept goes; once. Its memory is
+ * freed when the maps in flight that use it have ended; it is in no further call. Before on_kept: that comes with
+ * MAMUTO_ECANCELED. kept may be NULL. Errors: EINVAL, it was forgotten before, but maps still use it, or it is another
+ * process'. */
 MAMUTO_API int mamuto_forget(mamuto_kept_t *kept);
 
 /* Ends a map early: on_done comes with MAMUTO_ECANCELED, unless it had ended before. */
@@ -717,9 +733,13 @@ MAMUTO_API int mamuto_free(mamuto_t *m, void *p);
  * file's end), ENOMEM, ESYSTEM. */
 MAMUTO_API int mamuto_attach(mamuto_t *m, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
 
-/* For a mapper of mamuto_open_wait in a program with another loop (epoll, poll, GLib): watch the descriptor for reading,
- * wait at most so long, then call mamuto_dispatch, which calls back what is due and never blocks. -1 is for ever, or no
- * descriptor: the mapper lives on a loop of yours. */
+/* For a mapper without a loop of yours (options.loop NULL) in a program with a loop of another kind (epoll, poll, GLib):
+ *   watch mamuto_fd, always the same one, for reading, and wait at most mamuto_timeout_ms: -1 is for ever;
+ *   then call mamuto_dispatch, which calls back what is due and never blocks; too early, or too often, it does no harm.
+ * The timeout is asked for anew before each wait: calls of the mapper change it. An idle mapper wakes nobody: its timeout
+ * is -1, and the descriptor is not readable. mamuto_close is ended by mamuto_dispatch, too: m is gone when the dispatch
+ * that has called on_close returns (without an on_close: mamuto_close_wait ends it).
+ * -1, and EINVAL of mamuto_dispatch: a mapper on a loop of yours; for mamuto_dispatch also a callback of the mapper. */
 MAMUTO_API int mamuto_fd(const mamuto_t *m);
 MAMUTO_API int mamuto_timeout_ms(const mamuto_t *m);
 MAMUTO_API int mamuto_dispatch(mamuto_t *m);
@@ -727,14 +747,16 @@ MAMUTO_API int mamuto_dispatch(mamuto_t *m);
 /* A config, to be written as JSON. */
 typedef struct {
     const char *const *hosts; /* labels; "localhost" is this machine */
-    const int *cores;         /* of each host; 0: all of them */
-    size_t n_hosts;
-    const char *workdir; /* NULL: stay */
-    int nice;            /* 0 to 19 */
+    const int *cores;         /* of each host; 0: all of them; NULL: all of each */
+    size_t n_hosts;           /* 0: this machine */
+    const char *workdir;      /* of the workers; a relative one is from the config's folder. NULL: stay */
+    int nice;                 /* 0 to 19 */
     uintptr_t reserved[8];
 } mamuto_config_t;
 
-/* Writes it to a new file of mode 0600; an existing one is an error. Errors: EINVAL, ECONFIG, ESYSTEM. */
+/* Writes it to a new file of mode 0600. Errors: EINVAL (a value that a config cannot have, a label twice, text that is
+ * not UTF-8), ECONFIG (the file is there already, and is kept), ENOMEM, ESYSTEM (it cannot be made or written; nothing
+ * of it is left). Blocks for the time of a small file. */
 MAMUTO_API int mamuto_config_write(const char *path, const mamuto_config_t *config, mamuto_error_t *err);
 
 MAMUTO_API void *mamuto_data(const mamuto_t *m);

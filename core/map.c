@@ -63,8 +63,23 @@ static struct mamuto_map_s *new_map(mamuto_t *m)
     return map ? map : mm_alloc(sizeof *map);
 }
 
+/* The call as it was checked. */
+static const struct mm_run *whole_of(const struct mamuto_map_s *map)
+{
+    return map->plan ? &map->plan->whole : &map->run;
+}
+
+static void end_plan(mamuto_t *m, struct mamuto_map_s *map)
+{
+    struct mm_plan *plan = map->plan;
+    map->plan = NULL;
+    if (plan)
+        plan->fini(plan, m);
+}
+
 static void free_map(mamuto_t *m, struct mamuto_map_s *map)
 {
+    end_plan(m, map);
     if (m->spare)
         mm_free(map);
     else
@@ -76,7 +91,9 @@ static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *
 {
     mamuto_t *m = map->mapper;
     map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
-    mm_ticks_end(map);
+    mm_ticks_end(map, status);
+    mm_keep_release(whole_of(map)); /* so that what is forgotten in on_done is gone at once */
+    end_plan(m, map);
     m->depth++;
     if (map->waited) {
         map->waited->over = true;
@@ -112,63 +129,75 @@ static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
         enqueue(&m->queued, map);
     } else {
         map->state = MM_MAP_RUNNING;
+        map->fresh = true;
         append(&m->running, map);
     }
-    mm_ticks_begin(map);
     return 0;
 }
 
-static int check_state(const mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
+static int check_state(const mamuto_t *m, const char *name, const mamuto_call_t *call, mamuto_error_t *err)
 {
-    int code = mm_mapper_check_process(m, "mamuto_map", err);
+    int code = mm_mapper_check_process(m, name, err);
     if (code)
         return code;
     if (!call)
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: the call is NULL");
+        return mm_error_set(err, MAMUTO_EINVAL, "%s: the call is NULL", name);
     if (m->state == MM_OPEN)
         return 0;
     static const char *const why[] = { "is not open yet: wait for on_open", "", "could not be opened: close it",
                                        "is being closed" };
-    return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: the mapper %s", why[m->state]);
+    return mm_error_set(err, MAMUTO_EINVAL, "%s: the mapper %s", name, why[m->state]);
 }
 
-static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, bool wait, mamuto_error_t *err)
+int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *function, mamuto_error_t *err)
 {
+    mamuto_t *m = map->mapper;
+    if (!map->run.help || !map->run.n || !function || !m->ops->prepare_help)
+        return 0;
+    return m->ops->prepare_help(m->node, function->module, err);
+}
+
+static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
+{
+    if (call->fold || call->value || call->if_empty)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: call.fold, value and if_empty are for mamuto_reduce");
     const struct mm_function *function = mm_mapper_find(m, call->function, err);
     if (!function)
         return MAMUTO_EFUNCTION;
-    int code = mm_args_check(function, call, &map->run, err);
-    map->run.wait = wait;
-    map->run.help = wait && call->help;
-    if (!code && map->run.help && map->run.n && m->ops->prepare_help)
-        code = m->ops->prepare_help(m->node, function->module, err);
-    map->mapper = m;
-    map->data = call->data;
-    map->on_done = call->on_done;
-    map->on_item_error = call->on_item_error;
-    map->canceled = false;
-    mm_ticks_fill(map, call);
-    return code;
+    int code = mm_resident_check(m, function, call, &map->run, err);
+    return code ? code : mm_map_prepare_help(map, function, err);
 }
 
-static int submit(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **handle, struct mm_waited *waited,
-                  mamuto_error_t *err)
+static int submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill_in, mamuto_map_t **handle,
+                  struct mm_waited *waited, mamuto_error_t *err)
 {
-    int code = check_state(m, call, err);
+    int code = check_state(m, name, call, err);
     if (code)
         return code;
     struct mamuto_map_s *map = new_map(m);
     if (!map)
-        return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_map: no memory for a map of %s", call->function);
-    map->run.n_in = 0;
-    code = fill(map, m, call, waited != NULL, err);
+        return mm_error_set(err, MAMUTO_ENOMEM, "%s: no memory for another map", name);
+    map->mapper = m;
+    map->plan = NULL;
+    map->data = call->data;
+    map->on_done = call->on_done;
+    map->on_item_error = call->on_item_error;
+    map->canceled = false;
     map->waited = waited;
+    mm_ticks_prepare(map, call);
+    map->run.n_in = 0;
+    map->run.wait = waited != NULL;
+    map->run.help = waited && call->help;
+    code = fill_in(map, m, call, err);
+    mm_ticks_fill(map);
     if (!code && map->run.n)
         code = begin(map, err);
     if (code) {
         free_map(m, map);
         return code;
     }
+    mm_ticks_begin(map);
+    mm_keep_hold(whole_of(map));
     mm_mapper_hold(m);
     if (!map->run.n)
         end_later(map);
@@ -177,9 +206,42 @@ static int submit(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **handle,
     return 0;
 }
 
+int mm_map_submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill_in, mamuto_map_t **map,
+                  mamuto_error_t *err)
+{
+    return submit(m, name, call, fill_in, map, NULL, err);
+}
+
+int mm_map_submit_wait(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill_in,
+                       mamuto_error_t *err)
+{
+    mamuto_map_t *map = NULL;
+    struct mm_waited waited = { .err = err };
+    int code = submit(m, name, call, fill_in, &map, &waited, err);
+    if (code || !map)
+        return code;
+    while (!waited.over) {
+        bool fresh = map->fresh && map->state == MM_MAP_RUNNING && m->ops->assist;
+        map->fresh = false;
+        if (!fresh)
+            uv_run(&m->own_loop, UV_RUN_ONCE);
+        else if (m->ops->assist(m->node, &map->run) && !waited.over) { /* works or spins, where that pays */
+            map->fresh = true;
+            uv_run(&m->own_loop, UV_RUN_NOWAIT);
+        }
+    }
+    return waited.status;
+}
+
 int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err)
 {
-    return submit(m, call, map, NULL, err);
+    return mm_map_submit(m, "mamuto_map", call, fill, map, err);
+}
+
+int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
+{
+    int code = mm_mapper_may_wait(m, "mamuto_map_wait", err);
+    return code ? code : mm_map_submit_wait(m, "mamuto_map", call, fill, err);
 }
 
 int mamuto_cancel(mamuto_map_t *map)
@@ -203,35 +265,22 @@ int mamuto_cancel(mamuto_map_t *map)
     return 0;
 }
 
-int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
+static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
 {
-    mamuto_map_t *map = NULL;
-    struct mm_waited waited = { .err = err };
-    int code = mm_mapper_may_wait(m, "mamuto_map_wait", err);
-    if (!code)
-        code = submit(m, call, &map, &waited, err);
-    if (code || !map)
-        return code;
-    bool more = map->state == MM_MAP_RUNNING && m->ops->assist; /* works or spins, where that pays */
-    while (more && !waited.over && (more = m->ops->assist(m->node, &map->run)))
-        uv_run(&m->own_loop, UV_RUN_NOWAIT);
-    while (!waited.over)
-        uv_run(&m->own_loop, UV_RUN_ONCE);
-    return waited.status;
+    const char *result = run->result;
+    bool uses = result >= p && result < p + bytes;
+    for (int k = 0; k < run->n_in; k++) {
+        const char *data = run->in[k].data;
+        uses |= data >= p && data < p + bytes;
+    }
+    return uses;
 }
 
 static bool list_uses(const struct mm_map_list *list, const char *p, uint64_t bytes)
 {
-    for (const struct mamuto_map_s *map = list->first; map; map = map->next) {
-        const char *result = map->run.result;
-        bool uses = result >= p && result < p + bytes;
-        for (int k = 0; k < map->run.n_in; k++) {
-            const char *data = map->run.in[k].data;
-            uses |= data >= p && data < p + bytes;
-        }
-        if (uses)
+    for (const struct mamuto_map_s *map = list->first; map; map = map->next)
+        if (run_uses(&map->run, p, bytes) || (map->plan && run_uses(&map->plan->whole, p, bytes)))
             return true;
-    }
     return false;
 }
 
@@ -244,14 +293,22 @@ void *mamuto_map_data(const mamuto_map_t *map) { return map->data; }
 
 static struct mamuto_map_s *map_of(struct mm_run *run) { return (struct mamuto_map_s *)(void *)run; }
 
-void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
 {
-    mamuto_t *m = owner;
-    struct mamuto_map_s *map = map_of(run);
-    m->depth++;
+    map->mapper->depth++;
     if (map->on_item_error)
         map->on_item_error(map, err);
-    m->depth--;
+    map->mapper->depth--;
+}
+
+void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+{
+    struct mamuto_map_s *map = map_of(run);
+    (void)owner;
+    if (map->plan)
+        map->plan->on_item_error(map, err);
+    else
+        mm_map_tell_item_error(map, err);
 }
 
 /* The queued map that is to begin next; the queue is not empty. */
@@ -281,18 +338,34 @@ static void begin_queued(mamuto_t *m)
         }
         map->state = MM_MAP_RUNNING;
         append(&m->running, map);
-        if (map->on_progress)
-            map->running_ns = uv_hrtime();
+        mm_ticks_running(map);
     }
+}
+
+/* The run of a plan has ended so. true: the next one has begun. */
+static bool goes_on(struct mamuto_map_s *map, int *status, uint64_t failed, const mamuto_error_t *ran,
+                    mamuto_error_t *err)
+{
+    if (map->canceled && !*status)
+        *status = mm_error_set(err, MAMUTO_ECANCELED, "the map was cancelled");
+    else if ((*status = map->plan->next(map, *status, failed, ran, err)) == MM_PLAN_GOES_ON)
+        *status = begin(map, err);
+    else
+        return false;
+    return *status == 0;
 }
 
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err)
 {
     mamuto_t *m = owner;
     struct mamuto_map_s *map = map_of(run);
-    (void)failed;
+    mamuto_error_t outcome;
     take_out(&m->running, map);
-    deliver(map, status, err);
+    outcome.code = 0; /* large: its code alone says whether it is filled */
+    mm_ticks_ran(map, failed);
+    bool more = map->plan && goes_on(map, &status, failed, err, &outcome);
+    if (!more)
+        deliver(map, status, outcome.code ? &outcome : err);
     if (m->queued.first)
         begin_queued(m);
 }

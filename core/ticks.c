@@ -45,24 +45,34 @@ static void tell_spans(struct mamuto_map_s *map)
 
 static void flush(struct mm_run *run) { tell_spans((struct mamuto_map_s *)(void *)run); }
 
-void mm_ticks_fill(struct mamuto_map_s *map, const mamuto_call_t *call)
+void mm_ticks_prepare(struct mamuto_map_s *map, const mamuto_call_t *call)
 {
     map->on_progress = call->on_progress;
     map->on_spans = call->on_spans;
-    map->run.ticks = call->on_progress || call->on_spans;
-    map->run.log = call->on_spans ? &map->log : NULL;
-    if (!map->run.ticks)
-        return;
-    map->called_ns = map->told_ns = uv_hrtime();
-    map->running_ns = map->done = map->failed = 0;
+    map->ticks = map->begun = false;
+    map->running_ns = map->done = map->failed = map->failed_before = 0;
+    if (map->on_progress || map->on_spans)
+        map->called_ns = map->told_ns = uv_hrtime();
     map->log = (struct mm_span_log){ .begun_ns = map->called_ns, .flush = flush, .run = &map->run };
+}
+
+void mm_ticks_fill(struct mamuto_map_s *map)
+{
+    map->ticks = map->on_progress || map->on_spans;
+    map->run.ticks = map->ticks;
+    map->run.log = map->on_spans && !map->plan ? &map->log : NULL;
+    if (!map->plan)
+        return;
+    map->plan->whole.ticks = map->ticks;
+    map->plan->whole.log = NULL; /* its results are told of as a whole */
 }
 
 void mm_ticks_begin(struct mamuto_map_s *map)
 {
     mamuto_t *m = map->mapper;
-    if (!map->run.ticks)
+    if (!map->ticks || !map->run.n) /* of no items: never in flight */
         return;
+    map->begun = true;
     if (map->state == MM_MAP_RUNNING)
         map->running_ns = map->called_ns;
     m->n_progress += map->on_progress != NULL;
@@ -70,35 +80,76 @@ void mm_ticks_begin(struct mamuto_map_s *map)
     set_timer(m);
 }
 
-void mm_ticks_end(struct mamuto_map_s *map)
+void mm_ticks_running(struct mamuto_map_s *map)
+{
+    if (map->ticks && !map->running_ns)
+        map->running_ns = uv_hrtime();
+}
+
+void mm_ticks_ran(struct mamuto_map_s *map, uint64_t failed)
+{
+    if (map->plan && !map->run.groups)
+        map->failed_before += failed;
+}
+
+/* A reduction: its items have landed in the value. */
+static void put_whole(struct mamuto_map_s *map)
+{
+    mamuto_span_t span = { .count = map->plan->whole.n, .host = "localhost", .worker = -1 };
+    span.start_ns = map->called_ns;
+    span.end_ns = uv_hrtime();
+    map->mapper->depth++;
+    map->on_spans(map, &span, 1);
+    map->mapper->depth--;
+}
+
+void mm_ticks_end(struct mamuto_map_s *map, int status)
 {
     mamuto_t *m = map->mapper;
-    if (!map->run.ticks || !map->run.n) /* one of no items never was in flight */
+    if (!map->begun)
         return;
-    if (map->on_spans)
+    if (map->on_spans && !map->plan)
         tell_spans(map);
+    else if (map->on_spans && (!status || (status == MAMUTO_EITEM && !map->plan->whole.fail_fast)))
+        put_whole(map);
     mm_free(map->log.at);
     mm_free(map->log.reported);
+    map->begun = false;
     m->n_progress -= map->on_progress != NULL;
     m->n_spans -= map->on_spans != NULL;
-    map->run.ticks = false;
     set_timer(m);
+}
+
+/* Items of the call that are settled, as far as can be told: of a reduction, those of its runs over values are not. */
+static void look(struct mamuto_map_s *map)
+{
+    const struct mm_run *run = &map->run;
+    uint64_t done = 0, failed = 0, total = map->plan ? map->plan->whole.n : run->n;
+    if (map->state != MM_MAP_RUNNING)
+        return;
+    map->mapper->ops->progress(map->mapper->node, run, &done, &failed);
+    if (run->groups)
+        done = done < run->n ? done * run->groups->group_items : mm_run_n_items(run);
+    if (map->plan)
+        done += mm_run_first_item(run);
+    done = done < total ? done : total;
+    failed = run->groups ? map->failed_before : failed + map->failed_before;
+    map->done = done > map->done ? done : map->done; /* what a death makes undone again, nobody is told of */
+    map->failed = failed > map->failed ? failed : map->failed;
+    map->failed = map->failed < map->done ? map->failed : map->done;
 }
 
 static void tell_progress(struct mamuto_map_s *map, uint64_t now)
 {
     mamuto_t *m = map->mapper;
-    uint64_t done = map->done, failed = map->failed;
-    if (map->state == MM_MAP_RUNNING)
-        m->ops->progress(m->node, &map->run, &done, &failed);
-    map->done = done > map->done ? done : map->done; /* whatever a death makes undone again, nobody is told of that */
-    map->failed = failed > map->failed ? failed : map->failed;
+    uint64_t total = map->plan ? map->plan->whole.n : map->run.n;
+    look(map);
     map->told_ns = now;
     double running = map->running_ns ? (double)(now - map->running_ns) / 1e9 : 0;
-    mamuto_progress_t progress = { .done = map->done, .failed = map->failed, .total = map->run.n };
+    mamuto_progress_t progress = { .done = map->done, .failed = map->failed, .total = total };
     progress.seconds = (double)(now - map->called_ns) / 1e9;
     progress.rate = running > 0 ? (double)map->done / running : 0;
-    progress.eta = progress.rate > 0 ? (double)(map->run.n - map->done) / progress.rate : 0;
+    progress.eta = progress.rate > 0 ? (double)(total - map->done) / progress.rate : 0;
     m->depth++;
     map->on_progress(map, &progress);
     m->depth--;
@@ -107,7 +158,7 @@ static void tell_progress(struct mamuto_map_s *map, uint64_t now)
 static void tell(struct mamuto_map_s *map, uint64_t now)
 {
     mamuto_t *m = map->mapper;
-    if (map->on_spans && map->state == MM_MAP_RUNNING && m->ops->spans(m->node, &map->run))
+    if (map->run.log && map->state == MM_MAP_RUNNING && m->ops->spans(m->node, &map->run))
         tell_spans(map);
     if (map->state != MM_MAP_ENDED && m->state == MM_OPEN && map->on_progress && now - map->told_ns >= PROGRESS_NS)
         tell_progress(map, now);
@@ -121,7 +172,7 @@ static void on_tick(uv_timer_t *ticker)
     for (int i = 0; i < 2; i++)
         for (struct mamuto_map_s *map = lists[i]->first; map && m->state == MM_OPEN; map = m->visiting) {
             m->visiting = map->next;
-            if (map->run.ticks)
+            if (map->begun)
                 tell(map, now);
         }
     m->visiting = NULL;

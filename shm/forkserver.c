@@ -16,6 +16,7 @@
 #include "shm/clock.h"
 #include "shm/control.h"
 #include "shm/describe.h"
+#include "shm/output.h"
 #include "shm/peer.h"
 #include "shm/watch.h"
 #include "shm/worker.h"
@@ -36,12 +37,15 @@
 
 struct server {
     int control, signals, event, life, arena;
+    int home; /* the folder that it was started in, where it has left that; 0: it has not */
+    int nice;
     const mamuto_module_t *own;
     struct mm_board *board;
     struct mm_view view;
     uint32_t n_workers;
     uint32_t serial; /* of the attached files that the view has */
-    bool pin, core_dumps;
+    bool pin, core_dumps, output;
+    struct mm_output outputs[MM_MAX_LANES]; /* with options.on_output */
     pid_t pids[MM_MAX_LANES];
     struct mm_watched watched[MM_MAX_LANES];
     pid_t builders[MM_MAX_MODULES]; /* by module */
@@ -138,10 +142,15 @@ static void fork_worker(uint32_t index)
 {
     struct mm_lane *lane = &server.board->lanes[index]; /* reset by the master, or never used */
     atomic_store(&lane->cpu, -1);
-    pid_t parent = getpid(), pid = fork();
+    int code = server.output ? mm_output_make(&server.outputs[index], server.control, index) : 0;
+    pid_t parent = getpid(), pid = code ? -1 : fork();
     if (pid == 0) {
         become_child(parent);
         close(server.control);
+        if (nice(server.nice) == -1)
+            errno = 0; /* the value may be -1; and less than asked for is no failure */
+        if (server.output)
+            mm_output_use(server.outputs, server.n_workers, index);
         if (server.pin)
             pin_to(index);
         if (server.n_workers >
@@ -152,7 +161,7 @@ static void fork_worker(uint32_t index)
             &(struct mm_worker){ server.board, index, server.serial, &server.view, server.own, server.event });
     }
     if (pid < 0) {
-        tell(MM_MSG_DIED, index, -errno, 0);
+        tell(MM_MSG_DIED, index, code ? code : -errno, 0);
         return;
     }
     server.pids[index] = pid;
@@ -174,6 +183,8 @@ static void fork_builder(void)
     pid_t parent = getpid(), pid = module < MM_MAX_MODULES ? fork() : -1;
     if (pid == 0) {
         become_child(parent);
+        if (server.home && fchdir(server.home) != 0) /* flags may name paths from there */
+            _exit(1);
         mm_describe_module(server.control, &server.message, server.own);
         _exit(0);
     }
@@ -276,11 +287,21 @@ static void punch(int64_t offset, int64_t bytes)
     tell(MM_MSG_PUNCHED, 0, offset, bytes);
 }
 
-static void start(uint32_t n_workers, bool pin, bool core_dumps)
+/* Where workers are to be: they are forked there, so that none can fail to get there. */
+static void move_to(int workdir)
+{
+    server.home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (server.home < 0 || fchdir(workdir) != 0)
+        leave();
+    close(workdir);
+}
+
+static void start(uint32_t n_workers, bool pin, int64_t flags)
 {
     server.n_workers = n_workers;
     server.pin = pin;
-    server.core_dumps = core_dumps;
+    server.core_dumps = flags & MM_START_CORE_DUMPS;
+    server.output = flags & MM_START_OUTPUT;
     if (!server.board || !server.view.arena_write || server.n_workers > MM_MAX_LANES)
         leave();
     struct mm_board *board = server.board;
@@ -320,9 +341,14 @@ static void handle(int fd)
     case MM_MSG_LIFE:
         server.life = fd;
         break;
+    case MM_MSG_PLACE:
+        server.nice = (int)message->a;
+        if (fd >= 0)
+            move_to(fd);
+        break;
     case MM_MSG_START:
         server.serial = message->serial;
-        start(message->id, message->a != 0, message->b != 0);
+        start(message->id, message->a != 0, message->b);
         break;
     case MM_MSG_LOAD:
         fork_builder();
@@ -354,6 +380,7 @@ static void handle(int fd)
     case MM_MSG_FUNCTION:
     case MM_MSG_LOADED:
     case MM_MSG_PUNCHED:
+    case MM_MSG_OUTPUT:
         leave(); /* the master never sends these */
     }
 }
@@ -371,6 +398,18 @@ static void read_messages(void)
 
 /* --- the process --------------------------------------------------------------------------------------------- */
 
+/* One thread inside a worker, which has one core, unless the user says otherwise. The libraries look at a name of their
+ * own first, then at OpenMP's: who sets that one alone means them all. */
+static void limit_inner_threads(void)
+{
+    static const char *const names[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                                         "BLIS_NUM_THREADS" };
+    if (getenv("OMP_NUM_THREADS"))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        setenv(names[i], "1", 0);
+}
+
 static void clean_process(void)
 {
     setpgid(0, 0); /* a terminal's Ctrl-C reaches the program alone */
@@ -382,10 +421,7 @@ static void clean_process(void)
         dup2(null, 0);
     close_range(MM_CONTROL_FD + 1, ~0u, 0);
     prctl(PR_SET_NAME, "mamuto-server");
-    static const char *const inner_threads[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                                                 "BLIS_NUM_THREADS" };
-    for (size_t i = 0; i < sizeof inner_threads / sizeof *inner_threads; i++)
-        setenv(inner_threads[i], "1", 0);
+    limit_inner_threads();
     setenv(MM_WORKER_MARK, "1", 1);
 }
 

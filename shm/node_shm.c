@@ -1,5 +1,6 @@
 /* The node of this machine: ties pool and jobs to the caller's libuv loop. With loop_watch.c the only
- * file of shm/ that knows a loop; what only tells something is in node_calls.c.
+ * file of shm/ that knows a loop; what only tells something is in node_calls.c, memory in
+ * node_arrays.c.
  *
  *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
  *       │                          └── its socket ended ──────────►─┘ │
@@ -43,6 +44,12 @@ static void report_ran(void *context, struct mm_run *run, int status, uint64_t f
     node->events->on_ran(node->owner, run, status, failed, err);
 }
 
+static void report_kept(void *context, struct mm_keep *keep, int status, const mamuto_error_t *err)
+{
+    struct mm_node *node = context;
+    node->events->on_kept(node->owner, keep, status, err);
+}
+
 static void finish(struct mm_node *node, struct mm_job *job)
 {
     mamuto_error_t err; /* large: its code alone says whether it is filled */
@@ -51,6 +58,7 @@ static void finish(struct mm_node *node, struct mm_job *job)
     struct mm_stage *stage = mm_stager_find(&node->stager, run);
     err.code = 0;
     struct report report = { node, stage ? stage->run : run };
+    mm_outputs_drain(&node->outputs); /* what its items have printed comes before its end */
     int status = mm_jobs_result(&node->jobs, job, &failed, &err, report_item, &report);
     mm_spans_finish(&node->jobs, job);
     mm_jobs_remove(&node->jobs, job);
@@ -98,6 +106,7 @@ static void check_all(struct mm_node *node)
     if (node->state == CLOSING)
         return;
     mm_stager_go_on(&node->stager);
+    mm_keeper_go_on(&node->keeper);
     set_timer(node);
 }
 
@@ -213,10 +222,17 @@ static void on_loaded(void *owner, const struct mm_message *message)
 static void on_death(void *owner, const struct mm_death *death)
 {
     struct mm_node *node = owner;
+    mm_outputs_end_worker(&node->outputs, death->lane);
     mm_jobs_on_death(&node->jobs, death);
 }
 
-static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded, on_death };
+static int on_output(void *owner, uint32_t lane, int fd, int pipe, mamuto_error_t *err)
+{
+    struct mm_node *node = owner;
+    return mm_outputs_add(&node->outputs, lane, fd, pipe, err);
+}
+
+static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded, on_death, on_output };
 
 /* --- life and death of the processes ---------------------------------------------------------------------------- */
 
@@ -278,6 +294,7 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
             node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
     }
     mm_stager_lose(&node->stager, err);
+    mm_keeper_lose(&node->keeper, err);
     if (was_up) {
         node->events->on_state(node->owner);
         node->events->on_lost(node->owner, err);
@@ -331,8 +348,10 @@ static void take_down(struct mm_node *node)
     mm_loop_unwatch(&node->control);
     mm_loop_unwatch(&node->event);
     mm_loop_unwatch(&node->life);
+    mm_outputs_close(&node->outputs);
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
+    mm_keeper_fini(&node->keeper);
     mm_pool_fini(&node->pool);
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
@@ -346,6 +365,7 @@ static void on_all_gone(struct mm_node *node)
         mm_pool_on_control(&node->pool);
     mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
+    mm_outputs_close(&node->outputs);
     node->leave_ns = 0;
     if (node->state == CLOSING)
         take_down(node);
@@ -379,12 +399,12 @@ static void on_tick(uv_timer_t *timer)
 
 /* --- open and close --------------------------------------------------------------------------------------------- */
 
-static bool pins(const struct mm_config *config, int workers)
+static bool pins(const struct mm_config_host *config, int workers)
 {
     return config->pin == MM_PIN_ON || (config->pin == MM_PIN_AUTO && workers == mm_cpus_allowed());
 }
 
-static int open_node(struct mm_node **out, const struct mm_config *config, uv_loop_t *loop,
+static int open_node(struct mm_node **out, const struct mm_config_host *config, uv_loop_t *loop,
                      const struct mm_node_events *events, void *owner, mamuto_error_t *err)
 {
     struct mm_node *node = mm_alloc(sizeof *node);
@@ -393,10 +413,20 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     int workers = config->cores ? config->cores : mm_cpus_allowed();
     if (workers > MM_MAX_LANES - 1)
         workers = MM_MAX_LANES - 1;
-    struct mm_pool_config pool = { workers, pins(config, workers), config->core_dumps };
+    struct mm_pool_config pool = { .workers = workers,
+                                   .pin = pins(config, workers),
+                                   .core_dumps = config->core_dumps,
+                                   .output = events->on_output != NULL,
+                                   .nice = config->nice,
+                                   .workdir = config->workdir,
+                                   .env = config->env,
+                                   .agent = config->agent };
     node->loop = loop;
     node->events = events;
     node->owner = owner;
+    node->outputs.loop = loop;
+    node->outputs.on_line = events->on_output;
+    node->outputs.owner = owner;
     int code = mm_pool_init(&node->pool, &pool, &pool_events, node, err);
     if (code) {
         mm_free(node);
@@ -404,6 +434,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     }
     mm_jobs_init(&node->jobs, &node->pool, mm_program_functions());
     mm_stager_init(&node->stager, &node->jobs, report_ran, node);
+    mm_keeper_init(&node->keeper, &node->pool, report_kept, node);
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
@@ -418,6 +449,7 @@ static void close_node(struct mm_node *node)
 {
     node->state = CLOSING;
     mm_stager_stop(&node->stager);
+    mm_keeper_stop(&node->keeper);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++) {
         struct mm_job *job = &node->jobs.slots[slot];
         if (job->run && !mm_stager_find(&node->stager, job->run))
@@ -437,7 +469,7 @@ static void close_node(struct mm_node *node)
     set_timer(node);
 }
 
-static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                 mamuto_error_t *err)
 {
     if (module >= MM_MAX_MODULES)
@@ -451,38 +483,22 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
     return code;
 }
 
-static void *alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err)
-{
-    return mm_arena_alloc(&node->pool.arena, bytes, err);
-}
-
-static void free_array(struct mm_node *node, void *p) { mm_pool_free(&node->pool, p); }
-
-static uint64_t array_bytes(const struct mm_node *node, const void *p) { return mm_pool_size(&node->pool, p); }
-
-static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
-{
-    if (node->pool.control < 0)
-        return mm_error_set(err, MAMUTO_EHOST, "mamuto_attach: the workers of this machine are gone");
-    return mm_pool_attach(&node->pool, fd, offset, bytes, p, err);
-}
-
-const struct mm_node_ops mm_node_shm = {
-    "shm",
-    open_node,
-    close_node,
-    load,
-    run,
-    cancel,
-    NULL,
-    assist,
-    prepare_help,
-    alloc,
-    free_array,
-    array_bytes,
-    attach,
-    mm_node_shm_workers,
-    mm_node_shm_progress,
-    mm_node_shm_spans,
-    mm_node_shm_describe,
-};
+const struct mm_node_ops mm_node_shm = { .kind = "shm",
+                                         .open = open_node,
+                                         .close = close_node,
+                                         .load = load,
+                                         .run = run,
+                                         .cancel = cancel,
+                                         .assist = assist,
+                                         .prepare_help = prepare_help,
+                                         .alloc = mm_node_shm_alloc,
+                                         .free = mm_node_shm_free,
+                                         .array_bytes = mm_node_shm_array_bytes,
+                                         .attach = mm_node_shm_attach,
+                                         .keep = mm_node_shm_keep,
+                                         .cancel_keep = mm_node_shm_cancel_keep,
+                                         .drop = mm_node_shm_drop,
+                                         .workers = mm_node_shm_workers,
+                                         .progress = mm_node_shm_progress,
+                                         .spans = mm_node_shm_spans,
+                                         .describe = mm_node_shm_describe };

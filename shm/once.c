@@ -42,13 +42,23 @@ void mm_once_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
     MM_POINT("once-failed");
 }
 
+/* The item has failed for good: its result is zeroed, and it is marked where that is wanted. */
+static void settle(struct mm_runner *runner, mamuto_chunk_t *chunk, size_t i)
+{
+    const struct mm_board_map *map = runner->map;
+    if (chunk->out)
+        memset(chunk->out + (ptrdiff_t)i * chunk->out_stride, 0, chunk->out_size);
+    if (map->flags & MM_MAP_MARKS)
+        runner->view->arena_write[map->marks + (chunk->first - map->first) + i] = 1;
+}
+
 void mm_once_end(struct mm_runner *runner, mamuto_chunk_t *chunk, int code)
 {
     for (size_t i = 0; code && i < chunk->count; i++)
         mm_once_fail(chunk, i, code, NULL);
-    for (size_t i = 0; runner->any_once_failed && chunk->out && i < chunk->count; i++)
+    for (size_t i = 0; runner->any_once_failed && i < chunk->count; i++)
         if (is_marked(runner, i))
-            memset(chunk->out + (ptrdiff_t)i * chunk->out_stride, 0, chunk->out_size);
+            settle(runner, chunk, i);
 }
 
 /* Grains of a block: as many as fit into one call, and take so long. */

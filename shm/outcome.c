@@ -48,29 +48,46 @@ static void say_lost(mamuto_error_t *err, const struct mm_record *record, uint32
                      text);
 }
 
+/* What failed, as a sentence names it. */
+static void name(const struct mm_board_map *map, const struct mm_record *record, char *what, size_t size)
+{
+    if (map->flags & MM_MAP_GROUPS)
+        snprintf(what, size, "a fold");
+    else
+        snprintf(what, size, "item %llu", (unsigned long long)record->item);
+}
+
+/* Of a map over groups: the first item of the node, or of the group where that is not known. */
+static uint64_t item_of(const struct mm_board_map *map, const struct mm_record *record)
+{
+    if (!(map->flags & MM_MAP_GROUPS) || record->item == MAMUTO_NO_ITEM)
+        return record->item;
+    return record->node_item ? record->node_item : record->item * map->groups.group_items;
+}
+
 static void say(mamuto_error_t *err, const struct mm_record *record, const struct mm_board_map *map)
 {
     uint32_t timeout_ms = map->timeout_ms;
-    char text[MM_RECORD_TEXT];
+    char text[MM_RECORD_TEXT], what[32];
     memcpy(text, record->text, sizeof text);
     text[sizeof text - 1] = '\0';
     const char *colon = text[0] ? ": " : "";
-    unsigned long long item = record->item;
+    name(map, record, what, sizeof what);
     if (record->item == MAMUTO_NO_ITEM)
         mm_error_set(err, record->code, "%s", text);
     else if (map->flags & MM_MAP_ONCE && record->code != MAMUTO_EITEM)
         say_lost(err, record, timeout_ms, text);
     else if (record->code == MAMUTO_ETIMEOUT)
-        mm_error_set(err, MAMUTO_ETIMEOUT, "item %llu took longer than %u ms; worker %d, which ran it, was killed",
-                     item, timeout_ms, record->worker);
+        mm_error_set(err, MAMUTO_ETIMEOUT, "%s took longer than %u ms; worker %d, which ran it, was killed", what,
+                     map->timeout_ms, record->worker);
     else if (record->code == MAMUTO_ECRASH && record->signal)
-        mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d died of signal %d (%s)", item, record->worker,
-                     record->signal, strsignal(record->signal));
+        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d died of signal %d (%s)", what, record->worker, record->signal,
+                     strsignal(record->signal));
     else if (record->code == MAMUTO_ECRASH)
-        mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d ended%s%s", item, record->worker, colon, text);
+        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d ended%s%s", what, record->worker, colon, text);
     else
-        mm_error_set(err, MAMUTO_EITEM, "item %llu failed with code %d%s%s", item, record->item_code, colon, text);
-    err->item = record->item;
+        mm_error_set(err, MAMUTO_EITEM, "%s failed with code %d%s%s", what, record->item_code, colon, text);
+    err->item = item_of(map, record);
     err->item_code = record->item_code;
     err->signal = record->signal;
     err->worker = record->worker;

@@ -144,7 +144,7 @@ static void zero(struct mm_board_map *map, uint64_t gen, uint32_t lane, char *at
 
 /* The item that the cursor names has failed: for good, or one of its retries is used up; or it is spared this once. */
 static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
-                  char *result)
+                  char *result, uint8_t *marks)
 {
     uint64_t item = rest->first_item;
     bool first_death = !(rest->attempts & MM_SPARED);
@@ -159,6 +159,8 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     int signal;
     describe(death, &failure, &signal);
     zero(map, gen, death->lane, result + item * map->out.size);
+    if (marks)
+        marks[item] = 1;
     if (!recorded(map, gen, map->first + item))
         mm_record_add(map, gen, map->first + item, (int)death->lane, signal, &failure);
     rest->attempts = MM_SPARED;
@@ -174,7 +176,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
 }
 
 /* The lane ran singly: go on behind the item at fault. */
-static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result)
+static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result, uint8_t *marks)
 {
     struct mm_lane *lane = &look->board->lanes[look->lane];
     uint64_t item = atomic_load(&lane->cursor);
@@ -193,7 +195,7 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
         rest.failed = 0;
         rest.attempts = MM_SPARED;
     } else if (rest.begin < rest.end) {
-        blame(look->map, look->gen, death, &rest, result);
+        blame(look->map, look->gen, death, &rest, result, marks);
         swept = MM_SWEPT_SETTLED;
     }
     if (rest.begin < rest.end && !mm_returned_add(look->map, &rest))
@@ -236,7 +238,8 @@ static enum mm_swept return_chunk(const struct look *look)
 }
 
 /* All items of a grain that may have run, and may not be run again. */
-static void settle_lost(const struct look *look, const struct mm_death *death, uint32_t grain, char *result)
+static void settle_lost(const struct look *look, const struct mm_death *death, uint32_t grain, char *result,
+                        uint8_t *marks)
 {
     struct mm_board_map *map = look->map;
     struct mm_failure failure = { 0 };
@@ -247,6 +250,8 @@ static void settle_lost(const struct look *look, const struct mm_death *death, u
         failure.code = MAMUTO_ECRASH;
     for (uint64_t item = first; item < end; item++) {
         zero(map, look->gen, look->lane, result + item * map->out.size);
+        if (marks)
+            marks[item] = 1;
         if (!recorded(map, look->gen, map->first + item)) /* it may have failed before the lane died */
             mm_record_add(map, look->gen, map->first + item, (int)look->lane, signal, &failure);
     }
@@ -256,7 +261,7 @@ static void settle_lost(const struct look *look, const struct mm_death *death, u
 }
 
 /* No item may be run twice: the block is lost, the rest has not begun. */
-static enum mm_swept return_once(const struct look *look, const struct mm_death *death, char *result)
+static enum mm_swept return_once(const struct look *look, const struct mm_death *death, char *result, uint8_t *marks)
 {
     const struct mm_lane *lane = &look->board->lanes[look->lane];
     uint64_t first = atomic_load(&lane->cursor), last = atomic_load(&lane->block_end);
@@ -265,7 +270,7 @@ static enum mm_swept return_once(const struct look *look, const struct mm_death 
         uint64_t at = mm_grain_item(look->map, i);
         if (at < first || at >= last || is_done(look, i))
             continue;
-        settle_lost(look, death, i, result);
+        settle_lost(look, death, i, result, marks);
         swept = MM_SWEPT_SETTLED;
     }
     return return_grains(look, look->begin, look->end, false) ? swept : MM_SWEPT_LATER;
@@ -280,7 +285,7 @@ static bool room_to_return(struct mm_board_map *map)
 }
 
 enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_t gen, const struct mm_death *death,
-                       const bool *dead, char *result)
+                       const bool *dead, char *result, uint8_t *marks)
 {
     struct mm_lane *lane = &board->lanes[death->lane];
     uint64_t claim = atomic_load(&lane->claim);
@@ -296,9 +301,9 @@ enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_
     if (!held)
         return MM_SWEPT_NOTHING;
     if (state == MM_CLAIM_OWNED && map->flags & MM_MAP_ONCE)
-        return return_once(&look, death, result);
+        return return_once(&look, death, result, marks);
     if (state == MM_CLAIM_OWNED && mm_claim_singly(claim))
-        return return_singly(&look, death, result);
+        return return_singly(&look, death, result, marks);
     if (state == MM_CLAIM_OWNED)
         return return_chunk(&look);
     return return_grains(&look, look.begin, look.end, false) ? MM_SWEPT_RETURNED : MM_SWEPT_LATER;

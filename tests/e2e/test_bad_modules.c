@@ -155,7 +155,7 @@ static void module_of_another_abi_is_refused(void **state)
     (void)state;
     load_refused(source("abi.c", "#define MAMUTO_NO_MODULE\n" HEAD "extern const mamuto_module_t mamuto_module;\n"
                                  "const mamuto_module_t mamuto_module = { MAMUTO_ABI + 41, 56, 0, 0 };\n"),
-                 MAMUTO_EMODULE, "ABI 42");
+                 MAMUTO_EMODULE, "ABI 43");
 }
 
 static void module_without_functions_is_refused(void **state)

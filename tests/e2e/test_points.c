@@ -2,7 +2,7 @@
  * about to do, the map ends right, and so does the next one on the same mapper.
  *
  * The points are MM_POINT(name) in shm/; their list is read from the sources, so none is forgotten. Each is tried in each
- * kind of map (own parts, steals, returned ranges, single mode, failures, private arrays, small maps, help), for its
+ * kind of map (own parts, steals, returned ranges, single mode, failures, private arrays, small maps, help, once, spans), for its
  * first, second and fifth passing; and pairs of points at once. shm/testpoint.c does it, in the workers.
  * $MAMUTO_POINTS, a part of "kind point action", runs only those cases.
  */
@@ -66,7 +66,7 @@ struct kind {
     int retries, on_error, maps;
     enum arrays arrays;
     bool singly; /* items are run one by one in it: a kill may cost the one that runs, if there are no retries */
-    bool crashes, help, once;
+    bool crashes, help, once, spans;
 };
 
 static const struct kind kinds[] = {
@@ -163,6 +163,14 @@ static const struct kind kinds[] = {
       .on_error = MAMUTO_ON_ERROR_SKIP,
       .arrays = PRIVATE,
       .once = true },
+    { .name = "spans",
+      .n = 600,
+      .knobs = { 2000, [FAULTS_FAIL_MODULUS] = 50, [FAULTS_FAIL_REST] = 7 },
+      .maps = 1,
+      .singly = true,
+      .retries = 2,
+      .on_error = MAMUTO_ON_ERROR_SKIP,
+      .spans = true },
     { .name = "unreadable", .n = 600, .knobs = { 500 }, .maps = 1, .arrays = UNREADABLE },
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
@@ -296,6 +304,24 @@ static void *watch(void *trial_)
     return NULL;
 }
 
+static unsigned char told[MAX_ITEMS]; /* by on_spans, of the map that runs */
+
+static void on_spans(mamuto_map_t *map, const mamuto_span_t *spans, size_t n)
+{
+    (void)map;
+    for (size_t k = 0; k < n; k++)
+        for (uint64_t i = spans[k].first; i < spans[k].first + spans[k].count && i < MAX_ITEMS; i++)
+            told[i]++;
+}
+
+static bool all_are_told(size_t n)
+{
+    size_t once = 0;
+    for (size_t i = 0; i < MAX_ITEMS; i++)
+        once += told[i] == (i < n);
+    return once == MAX_ITEMS;
+}
+
 static void run_map(const struct trial *trial, const struct kind *kind, const struct faults_loss *loss)
 {
     static struct faults_map map;
@@ -311,11 +337,15 @@ static void run_map(const struct trial *trial, const struct kind *kind, const st
     faults_prepare(&map, &call);
     call.help = kind->help;
     call.once = kind->once;
+    call.on_spans = kind->spans ? on_spans : NULL;
+    memset(told, 0, sizeof told);
     map.status = mamuto_map_wait(mapper, &call, &map.err);
     bool right =
         kind->arrays == UNREADABLE
             ? map.status == MAMUTO_EARGS || (loss->items && map.status == MAMUTO_ECRASH) /* an item was lost before */
             : faults_is_right(&map, loss, text, sizeof text);
+    if (right && kind->spans && !all_are_told(kind->n))
+        give_up(trial, "an item was not told by on_spans, or twice");
     if (right)
         return;
     if (kind->arrays == UNREADABLE)

@@ -158,7 +158,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     struct mm_failure failure = { 0 };
     int signal;
     describe(death, &failure, &signal);
-    zero(map, gen, death->lane, result + item * map->out.size);
+    zero(map, gen, death->lane, result + (ptrdiff_t)item * map->out.stride);
     if (marks)
         marks[item] = 1;
     if (!recorded(map, gen, map->first + item))
@@ -249,7 +249,7 @@ static void settle_lost(const struct look *look, const struct mm_death *death, u
     if (is_a_mistake(death, atomic_load(&look->board->lanes[look->lane].cursor)))
         failure.code = MAMUTO_ECRASH;
     for (uint64_t item = first; item < end; item++) {
-        zero(map, look->gen, look->lane, result + item * map->out.size);
+        zero(map, look->gen, look->lane, result + (ptrdiff_t)item * map->out.stride);
         if (marks)
             marks[item] = 1;
         if (!recorded(map, look->gen, map->first + item)) /* it may have failed before the lane died */

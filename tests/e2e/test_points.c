@@ -2,8 +2,8 @@
  * about to do, the map ends right, and so does the next one on the same mapper.
  *
  * The points are MM_POINT(name) in shm/; their list is read from the sources, so none is forgotten. Each is tried in each
- * kind of map (own parts, steals, returned ranges, single mode, failures, private arrays, small maps, help, once, spans), for its
- * first, second and fifth passing; and pairs of points at once. shm/testpoint.c does it, in the workers.
+ * kind of map (own parts, steals, returned ranges, single mode, failures, private arrays, small maps, help, once, spans), for
+ * its first, second and fifth passing; and pairs of points at once. shm/testpoint.c does it, in the workers.
  * $MAMUTO_POINTS, a part of "kind point action", runs only those cases.
  */
 #include "shm/testpoint.h"

@@ -538,8 +538,9 @@ typedef struct {
     size_t count;
 } mamuto_var_t;
 
-/* What has landed: count items from first on, which one worker finished between two moments of CLOCK_MONOTONIC. worker
- * -1: the calling thread, or not known any more. */
+/* What has landed: count items from first on, which one worker ran between two moments of CLOCK_MONOTONIC; they are
+ * settled, failed ones among them. worker -1: the calling thread, or not known any more (it died, or had too much to
+ * tell); then the moments are wider. */
 typedef struct {
     uint64_t first, count;
     const char *host;
@@ -551,7 +552,7 @@ typedef struct {
     uint64_t done, failed, total; /* items; done: settled, failed ones among them */
     uint64_t bytes_out, bytes_in; /* of the stream to other hosts */
     double seconds;               /* since the call */
-    double rate, eta;             /* items a second; seconds to go, 0 where it cannot be told */
+    double rate, eta;             /* items a second since it began to run; seconds to go, 0 where it cannot be told */
 } mamuto_progress_t;
 
 enum { MAMUTO_ON_ERROR_FAIL = 0, MAMUTO_ON_ERROR_SKIP = 1 };
@@ -577,9 +578,11 @@ typedef struct {
     int help;                 /* 1: the calling thread works too (in _wait; elsewhere it is ignored) */
     void *data;               /* yours: mamuto_map_data() */
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
-    /* About 10 times a second while the map runs, also when nothing has landed. */
+    /* About 10 times a second until the map is done, also when nothing has landed or it waits for others. (With help:
+     * between two chunks of the calling thread.) */
     void (*on_progress)(mamuto_map_t *map, const mamuto_progress_t *progress);
-    /* What has landed since the last time, each item once, before on_done; at most 100 times a second. */
+    /* What has landed since the last time, each item once, before on_done; at most 100 times a second, and once at the
+     * end. Of a map that ends early: only what is stored. Of a reduction: all of it at its end. */
     void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
     /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output. */
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);

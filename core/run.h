@@ -49,6 +49,18 @@ enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
 /* Those with more are served first; one turn in MM_PLAIN_TURN goes by order alone, so that nobody starves. */
 enum { MM_MOST_PRIORITY = 100, MM_PLAIN_TURN = 16 };
 
+struct mm_run;
+
+/* What has landed of a run whose caller wants to know: filled by the node, told and emptied by core. */
+struct mm_span_log {
+    mamuto_span_t *at;
+    size_t n, room;
+    uint64_t *reported; /* the node's: what was ever put in */
+    uint64_t begun_ns;
+    void (*flush)(struct mm_run *run); /* tells now: for a node that has no memory for more */
+    struct mm_run *run;                /* flush's */
+};
+
 struct mm_run {
     const struct mm_function *function; /* NULL, of groups: input 0 is folded itself */
     const struct mm_groups *groups;     /* NULL: its items are the call's */
@@ -62,9 +74,11 @@ struct mm_run {
     uint64_t seed;
     int item_timeout_ms, retries, priority;
     bool fail_fast, once;
-    uint8_t *marks;  /* 1 for each item that failed for good; by item, from the first on; NULL: not wanted */
-    bool wait, help; /* a _wait form waits for it; its caller works too */
-    void *job;       /* the node's */
+    uint8_t *marks;          /* 1 for each item that failed for good; by item, from the first on; NULL: not wanted */
+    bool wait, help;         /* a _wait form waits for it; its caller works too */
+    bool ticks;              /* it has on_progress or on_spans: a caller that works lets the loop turn now and then */
+    struct mm_span_log *log; /* NULL: nobody wants to know what has landed */
+    void *job;               /* the node's */
 };
 
 /* The run's range in items of the call. */

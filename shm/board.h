@@ -16,6 +16,8 @@
  *   lane.in           the lane                       seq_cst             hazard: the map's slot is not reused
  *   lane.parked       the lane; a waker (exchange)   seq_cst             futex: asleep, or about to be
  *   lane.cursor …     the lane                       release             read only when it is dead
+ *   ring.head         the lane                       release             after the entry, before its done words
+ *   ring.tail         master                         release             what it has read
  *   board.active      master                         seq_cst             bit per slot: there may be work
  *   board.ranked      master                         seq_cst             of active: to be served by priority
  *   board.polling     master                         seq_cst             it sleeps on the eventfd, or is about to
@@ -51,6 +53,7 @@ enum {
 enum {
     MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
     MM_MAP_ONCE = 2,      /* no item is run twice */
+    MM_MAP_SPANS = 64,    /* lanes log what they have finished */
     MM_MAP_GROUPS = 4,    /* its items are groups: map.groups */
     MM_MAP_ABSENT = 8,    /* of which some items may be left out: map.groups.absent */
     MM_MAP_MARKS = 16,    /* items that failed for good are marked: map.marks */
@@ -179,6 +182,19 @@ struct mm_lane {
     _Atomic uint32_t verdict;                  /* enum mm_verdict: why the fork server killed it */
 };
 
+/* What a lane has finished, of maps with MM_MAP_SPANS: shm/spans.c. A ring: the lane writes head, the master tail. */
+enum { MM_RING_SPANS = 1024 };
+struct mm_span_entry {
+    _Atomic uint64_t gen;
+    _Atomic uint32_t begin, end;  /* grains */
+    _Atomic uint64_t start, stop; /* ticks */
+};
+struct mm_span_ring {
+    _Alignas(MM_LINE) _Atomic uint32_t head;
+    _Alignas(MM_LINE) _Atomic uint32_t tail;
+    _Alignas(MM_LINE) struct mm_span_entry entries[MM_RING_SPANS];
+};
+
 struct mm_attached {
     _Atomic uint32_t serial; /* one up an attach: a worker that has another one mapped is forked anew */
 };
@@ -205,6 +221,7 @@ struct mm_board {
     uint64_t module_marks[MM_MAX_MODULES];   /* of their functions, as they were described */
     char module_paths[MM_MAX_MODULES][4096]; /* by module index; sparse */
     struct mm_board_map maps[MM_MAX_MAPS];
+    struct mm_span_ring rings[MM_MAX_LANES]; /* by lane; sparse */
 };
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(_Atomic uint64_t) == 8, "64-bit atomics are lock-free");

@@ -8,6 +8,8 @@
  */
 #include "shm/items.h"
 
+#include "shm/once.h"
+
 #include "shm/variable.h"
 
 #include <stdio.h>
@@ -142,6 +144,8 @@ bool mm_items_prepare(struct mm_runner *runner)
     runner->base = (mamuto_chunk_t){
         .first = map->first, .dims = runner->dims, .seed = map->seed, .fail = on_fail, .pack = on_pack, .host = runner
     };
+    if (map->flags & MM_MAP_ONCE)
+        runner->base.fail = mm_once_fail;
     if (map->flags & MM_MAP_GROUPS)
         runner->base.first *= map->groups.group_items;
     for (unsigned j = 0; j < map->n_dims; j++)
@@ -217,8 +221,13 @@ static enum mm_outcome call(struct mm_runner *runner, uint64_t begin, uint64_t e
         chunk.out = out;
     else
         chunk.out = chunk.out ? chunk.out + (ptrdiff_t)begin * chunk.out_stride : runner->peer.out.data;
+    bool once = runner->map->flags & MM_MAP_ONCE;
+    if (once)
+        mm_once_begin(runner, &chunk);
     int code = runner->run(&chunk);
-    if (code)
+    if (once)
+        mm_once_end(runner, &chunk, code);
+    else if (code)
         on_fail(&chunk, 0, code, NULL);
     if (runner->failure.code)
         return MM_FAILED;

@@ -16,6 +16,7 @@
 #include "shm/clock.h"
 #include "shm/park.h"
 #include "shm/place.h"
+#include "shm/spans.h"
 #include "shm/variable.h"
 
 #include <sched.h>
@@ -210,7 +211,7 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->n_lanes = lanes;
     map->n_dims = run->function ? (uint16_t)run->function->signature.n_dims : 0;
     map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
-                           (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
+                           (run->log ? MM_MAP_SPANS : 0) | (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
     map->module = run->function ? (uint16_t)run->function->module : MM_NO_FUNCTION;
@@ -291,6 +292,10 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     job->progress = 0;
     jobs->reusable &= ~(UINT64_C(1) << slot);
     fill(jobs, job->gen, map, run, item_ticks);
+    if (run->log && (code = mm_spans_begin(run, map, err)) != 0) {
+        job->run = NULL;
+        return code;
+    }
     memcpy(job->shape, shape_of(map), sizeof job->shape);
     run->job = job;
     jobs->used |= UINT64_C(1) << slot;

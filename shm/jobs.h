@@ -88,8 +88,8 @@ void mm_jobs_on_all_dead(struct mm_jobs *jobs);
 void mm_jobs_set_caller(struct mm_jobs *jobs, enum mm_caller caller);
 /* How long a map of so much work takes while its caller spins, and so has a CPU for itself. */
 double mm_spin_us(const struct mm_board *board, double work_us);
-/* The caller works and spins for a job; see core/node.h. */
-void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job);
+/* The caller works and spins for a job; true: it has worked for a while, and there is more. See core/node.h. */
+bool mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job);
 int mm_jobs_prepare_help(struct mm_jobs *jobs, uint32_t module, mamuto_error_t *err);
 
 #endif

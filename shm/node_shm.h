@@ -33,6 +33,8 @@ struct mm_node {
 
 /* Of the operations, those that only tell: node_calls.c. */
 int mm_node_shm_workers(const struct mm_node *node);
+void mm_node_shm_progress(struct mm_node *node, const struct mm_run *run, uint64_t *done, uint64_t *failed);
+bool mm_node_shm_spans(struct mm_node *node, const struct mm_run *run);
 void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state);
 
 /* Of the operations, those of memory: node_arrays.c. */

@@ -50,6 +50,8 @@ enum {
 enum {
     MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
     MM_MAP_ONCE = 2,      /* no item is run twice */
+    MM_MAP_EMITS = 32,    /* its function emits: map.parts */
+    MM_MAP_BUILTIN = 64,  /* no function of a module: map.op */
 };
 
 #define MM_BOARD_MAGIC UINT64_C(0x316472616f626d6d) /* "mmboard1" */
@@ -65,6 +67,13 @@ struct mm_board_arg {
     int64_t stride;  /* bytes; 0: broadcast */
     uint64_t size;   /* bytes of one item */
     uint64_t len;    /* elements of one item */
+};
+
+/* A part of the arena that lanes take slabs of: by compare-and-swap on used. */
+struct mm_board_part {
+    uint64_t offset, bytes;
+    uint64_t slab; /* bytes that are taken at once */
+    _Atomic uint64_t used;
 };
 
 /* A range that is to be run again. Data fields are the master's while the entry is free. */
@@ -107,6 +116,10 @@ struct mm_board_map {
     struct mm_board_arg out;
     struct mm_board_arg in[MAMUTO_MAX_ARGS];
     uint64_t dims[MAMUTO_MAX_DIMS];
+    struct mm_board_part parts[2];
+    uint64_t element; /* bytes, of what it emits or gathers */
+    uint64_t emitted_items, group, offsets_at; /* core/run.h's struct mm_run_gather */
+    uint32_t op; /* enum mm_op */
     /* the hot line */
     _Alignas(MM_LINE) _Atomic uint32_t n_done;
     _Atomic uint32_t stop;

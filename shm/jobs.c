@@ -63,6 +63,8 @@ int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functio
 static size_t item_bytes(const struct mm_run *run)
 {
     size_t bytes = run->out_size;
+    if (run->op != MM_OP_CALL)
+        return run->gather.bytes;
     for (int k = 0; k < run->n_in; k++)
         bytes += run->in[k].size;
     return bytes;
@@ -70,6 +72,8 @@ static size_t item_bytes(const struct mm_run *run)
 
 static struct mm_cost *cost_of(struct mm_jobs *jobs, const struct mm_run *run)
 {
+    if (run->op != MM_OP_CALL)
+        return &jobs->op_costs[run->op];
     return &jobs->costs[run->function->module][run->function->index];
 }
 
@@ -225,6 +229,8 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->item_ticks = item_ticks;
     for (unsigned j = 0; j < map->n_dims; j++)
         map->dims[j] = run->dims[j];
+    if (run->parts || run->op != MM_OP_CALL)
+        mm_room_describe(jobs->pool, run, map);
     atomic_store_explicit(&map->n_done, 0, memory_order_relaxed);
     atomic_store_explicit(&map->stop, 0, memory_order_relaxed);
     atomic_store_explicit(&map->busy_ticks, 0, memory_order_relaxed);
@@ -278,6 +284,8 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     mm_map_prefetch_to_fill(map);
     double item_ticks = estimate(jobs, run);
     int code = place_arrays(jobs, map, run, err);
+    if (!code && run->parts)
+        code = mm_room_take(jobs->pool, &cost_of(jobs, run)->emitted, run, err);
     if (code)
         return code;
     uint64_t gen = next_gen(job, slot, map);
@@ -374,6 +382,9 @@ void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
     struct mm_board_map *map = mm_job_map(jobs, job);
     unsigned slot = mm_map_slot(job->gen);
     learn_cost(jobs, job, map);
+    if (job->run->parts)
+        mm_room_close(jobs->pool, job->saw_death || job->stopping ? NULL : &cost_of(jobs, job->run)->emitted, job->run,
+                      map);
     atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
     atomic_store_explicit(&map->gen, 0, memory_order_release);
     if (job->saw_death)

@@ -19,7 +19,7 @@
 
 enum state { STARTING, UP, RESTARTING, LOST, CLOSING };
 
-enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
+enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3, AT_ONCE_BYTES = 2 << 20 };
 
 struct watch {
     uv_poll_t poll;
@@ -475,6 +475,16 @@ static void *alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err)
     return mm_arena_alloc(&node->pool.arena, bytes, err);
 }
 
+/* Little is had with its pages at once: they cost less than finding out what can be had. */
+static void *reserve(struct mm_node *node, size_t bytes, mamuto_error_t *err)
+{
+    bool cold;
+    return bytes <= AT_ONCE_BYTES ? mm_arena_alloc(&node->pool.arena, bytes, err)
+                                  : mm_arena_reserve(&node->pool.arena, bytes, &cold, err);
+}
+
+static void settle(struct mm_node *node, void *p) { mm_arena_settle(&node->pool.arena, p); }
+
 static void free_array(struct mm_node *node, void *p) { mm_pool_free(&node->pool, p); }
 
 static uint64_t array_bytes(const struct mm_node *node, const void *p) { return mm_pool_size(&node->pool, p); }
@@ -491,5 +501,5 @@ static int workers(const struct mm_node *node)
     return node->state == STARTING ? 0 : (int)node->pool.board->n_workers;
 }
 
-const struct mm_node_ops mm_node_shm = { "shm",  open_node,    close_node, load,       run,         cancel, NULL,
-                                         assist, prepare_help, alloc,      free_array, array_bytes, attach, workers };
+const struct mm_node_ops mm_node_shm = { "shm",      open_node,   close_node, load,    run,    cancel,  NULL,   assist,
+                                         prepare_help, alloc, free_array, array_bytes, attach, reserve, settle, workers };

@@ -10,6 +10,7 @@
 #include "shm/run.h"
 
 #include "shm/clock.h"
+#include "shm/gather.h"
 #include "shm/park.h"
 
 #include <stdio.h>
@@ -134,10 +135,15 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     runner->gen = gen;
     runner->map = map;
     runner->staged = false;
-    runner->run = runner->modules[map->module].functions[map->function]->run;
-    runner->base = (mamuto_chunk_t){
-        .first = map->first, .dims = runner->dims, .seed = map->seed, .fail = on_fail, .pack = on_pack, .host = runner
-    };
+    runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op)
+                                              : runner->modules[map->module].functions[map->function]->run;
+    runner->base = (mamuto_chunk_t){ .first = map->first,
+                                     .dims = runner->dims,
+                                     .seed = map->seed,
+                                     .fail = on_fail,
+                                     .pack = on_pack,
+                                     .emit = mm_slab_emit,
+                                     .host = runner };
     for (unsigned j = 0; j < map->n_dims; j++)
         runner->dims[j] = map->dims[j];
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
@@ -168,9 +174,17 @@ static void call(struct mm_runner *runner, uint64_t begin, uint64_t end)
             chunk.in[k].data += (ptrdiff_t)begin * chunk.in[k].stride;
     }
     chunk.out = chunk.out ? chunk.out + begin * chunk.out_size : runner->peer.out.data;
+    if (map->flags & MM_MAP_EMITS) { /* what the engine sees as the output are the records of what is emitted */
+        mm_slab_begin(runner, begin, end);
+        chunk.out = NULL;
+        chunk.out_size = (size_t)map->element;
+        chunk.out_stride = (ptrdiff_t)chunk.out_size;
+    }
     int code = runner->run(&chunk);
     if (code)
         on_fail(&chunk, 0, code, NULL);
+    if (runner->failure.code && map->flags & MM_MAP_EMITS)
+        mm_slab_undo(runner);
 }
 
 static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)

@@ -1,0 +1,130 @@
+/* Slabs: a lane's own stretches of the map's parts of the arena, into which it emits.
+ *
+ * A slab is taken by a compare-and-swap on the part's counter, whole, so lanes share nothing while they emit. An item's
+ * elements are contiguous: what does not fit into what is left of a slab moves to a new one with the item's elements before
+ * it; one that grows on and on gets twice what it has each time, so that each byte moves about once. The slab is made
+ * longer in place, and nothing moves, where nobody has taken what lies behind it. Slabs of a lane that died are lost until
+ * the map ends. A record is all zero until its item has emitted something, so that an item that failed is an empty one.
+ * Called in workers, and in a caller that helps, under the functions of modules.
+ */
+#include "shm/slab.h"
+
+#include "core/varlen.h"
+#include "shm/run.h"
+
+#include <stdio.h>
+
+static struct mm_slab *slab_of(struct mm_runner *runner) { return &runner->slabs[mm_map_slot(runner->gen)]; }
+
+static struct mm_varlen_record *record_at(const struct mm_runner *runner, uint64_t item)
+{
+    union {
+        char *bytes;
+        struct mm_varlen_record *records;
+    } u = { .bytes = runner->base.out };
+    return u.records + item;
+}
+
+static char *memory_at(const struct mm_runner *runner, uint64_t place)
+{
+    bool second = place & MM_VARLEN_SECOND;
+    return runner->view->arena_write + runner->map->parts[second].offset + (place & ~MM_VARLEN_SECOND);
+}
+
+void mm_slab_begin(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    struct mm_slab *slab = slab_of(runner);
+    if (slab->gen != runner->gen)
+        *slab = (struct mm_slab){ .gen = runner->gen };
+    slab->mark = slab->place;
+    memset(record_at(runner, begin), 0, (end - begin) * sizeof(struct mm_varlen_record));
+}
+
+void mm_slab_undo(struct mm_runner *runner)
+{
+    struct mm_slab *slab = slab_of(runner);
+    slab->place = slab->mark;
+}
+
+/* Bytes behind the slab, if nobody has taken them: it is longer then. */
+static bool extend(struct mm_board_map *map, struct mm_slab *slab, uint64_t want, uint64_t least)
+{
+    struct mm_board_part *part = &map->parts[(slab->end & MM_VARLEN_SECOND) != 0];
+    uint64_t end = slab->end & ~MM_VARLEN_SECOND, left = part->bytes - end;
+    uint64_t take = want < left ? want : left;
+    if (!end || take < least || !atomic_compare_exchange_strong(&part->used, &end, end + take))
+        return false;
+    slab->end += take;
+    return true;
+}
+
+static bool take_of(struct mm_board_part *part, uint64_t number, uint64_t want, uint64_t least, struct mm_slab *slab)
+{
+    uint64_t used = atomic_load(&part->used), take;
+    do {
+        uint64_t left = used < part->bytes ? part->bytes - used : 0;
+        take = want > part->slab ? want : part->slab;
+        take = take < left ? take : left;
+        if (take < least)
+            return false;
+    } while (!atomic_compare_exchange_weak(&part->used, &used, used + take));
+    slab->place = slab->mark = number | used;
+    slab->end = slab->place + take;
+    return true;
+}
+
+/* Room for `bytes` more of an item behind what it has. false: there is none. */
+static bool make_room(struct mm_runner *runner, struct mm_slab *slab, struct mm_varlen_record *record, uint64_t bytes)
+{
+    struct mm_board_map *map = runner->map;
+    uint64_t had = record->bytes, least, want;
+    if (__builtin_add_overflow(had, bytes, &least) || least > MM_VARLEN_SECOND)
+        return false;
+    want = had ? had + least : least;
+    bool last = had == 0 || record->place + had == slab->place;
+    uint64_t left = slab->end - slab->place, step = map->parts[(slab->end & MM_VARLEN_SECOND) != 0].slab;
+    if (last && extend(map, slab, (want > step ? want : step), bytes - left))
+        return true;
+    if (!take_of(&map->parts[0], 0, want, least, slab) && !take_of(&map->parts[1], MM_VARLEN_SECOND, want, least, slab))
+        return false;
+    if (had)
+        memcpy(memory_at(runner, slab->place), memory_at(runner, record->place), had);
+    record->place = slab->place;
+    slab->place += had;
+    return true;
+}
+
+static int no_room(mamuto_chunk_t *chunk, size_t i)
+{
+    const struct mm_board_map *map = ((struct mm_runner *)chunk->host)->map;
+    char text[MM_RECORD_TEXT];
+    snprintf(text, sizeof text, "no memory for what it emits: the map may use %llu bytes, and they are used up",
+             (unsigned long long)(map->parts[0].bytes + map->parts[1].bytes));
+    chunk->fail(chunk, i, MAMUTO_ENOMEM, text);
+    return MAMUTO_ENOMEM;
+}
+
+int mm_slab_emit(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n)
+{
+    struct mm_runner *runner = chunk->host;
+    struct mm_slab *slab = slab_of(runner);
+    size_t bytes;
+    if (!(runner->map->flags & MM_MAP_EMITS)) {
+        chunk->fail(chunk, i, MAMUTO_EINVAL, "it emits, but its signature has no result of variable length");
+        return MAMUTO_EINVAL;
+    }
+    if (__builtin_mul_overflow(n, chunk->out_size, &bytes))
+        return no_room(chunk, i);
+    if (bytes == 0)
+        return 0;
+    struct mm_varlen_record *record = record_at(runner, chunk->first - runner->map->first + i);
+    if (record->bytes == 0)
+        record->place = slab->place;
+    if (bytes > slab->end - slab->place || record->place + record->bytes != slab->place)
+        if (!make_room(runner, slab, record, bytes))
+            return no_room(chunk, i);
+    memcpy(memory_at(runner, slab->place), elements, bytes);
+    record->bytes += bytes;
+    slab->place += bytes;
+    return 0;
+}

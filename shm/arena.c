@@ -301,32 +301,42 @@ void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamut
     return arena->base + e->offset;
 }
 
-void *mm_arena_reserve_sparse(struct mm_arena *arena, uint64_t *bytes)
+/* How long a sparse stretch may be, if there are n of them. */
+static uint64_t sparse_bytes(struct mm_arena *arena, size_t n)
 {
-    uint64_t now = mm_now_ns(), half;
-    bool room = make_room(arena);
+    uint64_t now = mm_now_ns();
     if (!arena->budget || now - arena->budget_ns > BUDGET_NS) {
         arena->budget = mm_memory_budget();
         arena->budget_ns = now;
     }
-    half = arena->budget > arena->pageless ? (arena->budget - arena->pageless) / 2 / PAGE * PAGE : 0;
+    uint64_t taken = arena->pageless + arena->budget / 8;
+    return arena->budget > taken ? (arena->budget - taken) / (n ? 8 : 2) / PAGE * PAGE : 0;
+}
+
+void *mm_arena_reserve_sparse(struct mm_arena *arena, uint64_t *bytes)
+{
+    bool room = make_room(arena);
     struct mm_extent *longest = NULL;
+    size_t n = 0;
     for (size_t i = 0; i < arena->n_extents; i++) {
         struct mm_extent *e = &arena->extents[i];
+        n += e->sparse;
         if (e->state == MM_EXTENT_FREE && !e->warm && (!longest || e->bytes > longest->bytes))
             longest = e;
     }
-    if (!room || !half || !longest)
+    *bytes = sparse_bytes(arena, n);
+    if (!room || !*bytes || !longest)
         return NULL;
-    size_t i = (size_t)(longest - arena->extents);
-    *bytes = half < longest->bytes ? half : longest->bytes;
-    if (arena->extents[i].bytes > *bytes) { /* its end: the beginning is for those that stay longer */
-        split(arena, i, arena->extents[i].bytes - *bytes);
-        i++;
+    struct mm_extent *e = longest;
+    if (e->bytes > *bytes) { /* its end: the beginning is for those that stay longer */
+        split(arena, (size_t)(e - arena->extents), e->bytes - *bytes);
+        e++;
     }
-    arena->extents[i].state = MM_EXTENT_USED;
+    *bytes = e->bytes;
+    e->state = MM_EXTENT_USED;
+    e->sparse = true;
     arena->pageless += *bytes;
-    return arena->base + arena->extents[i].offset;
+    return arena->base + e->offset;
 }
 
 int mm_arena_populate(const struct mm_arena *arena, char *p, uint64_t bytes)
@@ -381,6 +391,7 @@ void mm_arena_trim(struct mm_arena *arena, const void *p, uint64_t bytes)
     if (!room || !e || kept >= e->bytes)
         return;
     size_t i = (size_t)(e - arena->extents);
+    e->sparse = false;
     if (kept)
         split(arena, i++, kept);
     e = &arena->extents[i];
@@ -438,6 +449,7 @@ int mm_arena_free(struct mm_arena *arena, const void *p, struct mm_extent *punch
     if (!e)
         return -1;
     e->released = ++arena->clock;
+    e->sparse = false;
     if (!e->warm)
         arena->pageless -= e->bytes;
     if (!e->warm || arena->warm_free + e->bytes > arena->warm_limit) {

@@ -12,6 +12,7 @@ struct mm_extent {
     uint64_t offset, bytes;
     enum mm_extent_state state;
     bool warm;         /* has pages; in use without: they are being taken */
+    bool sparse;       /* in use, of mm_arena_reserve_sparse */
     uint64_t released; /* when it became free: most recently used first */
 };
 
@@ -40,9 +41,9 @@ void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err
 void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamuto_error_t *err);
 int mm_arena_populate(const struct mm_arena *arena, char *p, uint64_t bytes); /* 0, or errno */
 void mm_arena_settle(struct mm_arena *arena, const void *p);
-/* A long stretch without pages, for what comes by first touch and may be much or little: half of what can be had, but not
- * more than one free stretch; *bytes: how long it is. All of it counts as used until it is trimmed or freed. NULL: no
- * page can be had. */
+/* A long stretch without pages, for what comes by first touch and may be much or little: half of what can be had, an
+ * eighth of what is left while there are others, and never the last eighth of it all; *bytes: how long it is. All of it
+ * counts as used until it is trimmed or freed. NULL: there is nothing to be had. */
 void *mm_arena_reserve_sparse(struct mm_arena *arena, uint64_t *bytes);
 /* Only the first bytes of it are kept (none: p is free); the rest has never been touched. */
 void mm_arena_trim(struct mm_arena *arena, const void *p, uint64_t bytes);

@@ -188,7 +188,7 @@ static int check_arrays(struct check *c)
         code = mm_type_size(&signature->out, signature, run->dims, &run->out_len, &run->out_size, c->err);
     run->result = c->call->result;
     run->result_stride = (ptrdiff_t)run->out_size;
-    if (code || run->n == 0)
+    if (code || run->n == 0 || (c->call->fold && !run->result))
         return code;
     code = check_array(c, "the result", &signature->out, run->result, run->n, run->out_size, &result_bytes);
     for (int k = 0; k < run->n_in && !code; k++)
@@ -243,6 +243,8 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     if (!code)
         code = check_arrays(&c);
     run->function = function;
+    run->groups = NULL;
+    run->marks = NULL;
     run->first = 0;
     run->item_timeout_ms = call->item_timeout_ms;
     run->retries = call->retries;

@@ -129,6 +129,8 @@ int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *func
 
 static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
 {
+    if (call->fold || call->value || call->if_empty)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_map: call.fold, value and if_empty are for mamuto_reduce");
     const struct mm_function *function = mm_mapper_find(m, call->function, err);
     if (!function)
         return MAMUTO_EFUNCTION;
@@ -146,7 +148,7 @@ static int submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_m
         return code;
     struct mamuto_map_s *map = new_map(m);
     if (!map)
-        return mm_error_set(err, MAMUTO_ENOMEM, "%s: no memory for a map of %s", name, call->function);
+        return mm_error_set(err, MAMUTO_ENOMEM, "%s: no memory for another map", name);
     map->mapper = m;
     map->plan = NULL;
     map->data = call->data;
@@ -257,18 +259,22 @@ void *mamuto_map_data(const mamuto_map_t *map) { return map->data; }
 
 static struct mamuto_map_s *map_of(struct mm_run *run) { return (struct mamuto_map_s *)(void *)run; }
 
-void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
 {
-    mamuto_t *m = owner;
-    struct mamuto_map_s *map = map_of(run);
-    if (map->plan) {
-        map->plan->on_item_error(map, err);
-        return;
-    }
-    m->depth++;
+    map->mapper->depth++;
     if (map->on_item_error)
         map->on_item_error(map, err);
-    m->depth--;
+    map->mapper->depth--;
+}
+
+void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
+{
+    struct mamuto_map_s *map = map_of(run);
+    (void)owner;
+    if (map->plan)
+        map->plan->on_item_error(map, err);
+    else
+        mm_map_tell_item_error(map, err);
 }
 
 /* There is room on the node again. */

@@ -115,6 +115,7 @@ int mm_map_submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_m
 int mm_map_submit_wait(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_map_fill *fill,
                        mamuto_error_t *err);
 /* For a fill: has the functions that a helping caller runs at hand. */
+void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err);
 int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *function, mamuto_error_t *err);
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
 void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err);

@@ -45,11 +45,24 @@ struct mm_run_gather {
     uint64_t bytes; /* that a group moves, for the estimate of its cost */
 };
 
+/* A run over groups: its item g is items [g * group_items, (g + 1) * group_items) of the call, less behind n_items, mapped
+ * and folded into one. Blocks of leaf_items are folded left to right, blocks up the binary tree. */
+struct mm_groups {
+    const struct mm_function *fold;
+    size_t dims[MAMUTO_MAX_DIMS]; /* of the fold */
+    uint64_t n_items;             /* that all groups cover */
+    uint64_t group_items;         /* leaf_items times a power of two */
+    uint32_t leaf_items;
+    const uint8_t *absent; /* 1: an item that is left out; by item, from the run's first on; NULL: none is */
+    uint8_t *absent_out;   /* where absent is set: 1: nothing of the group was there; by group of the run */
+};
+
 enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
 
 struct mm_run {
-    const struct mm_function *function;
-    uint64_t first, n; /* items [first, first + n) of the map; n >= 1 */
+    const struct mm_function *function; /* NULL, of groups: input 0 is folded itself */
+    const struct mm_groups *groups;     /* NULL: its items are the call's */
+    uint64_t first, n;                  /* items [first, first + n) of the map; n >= 1 */
     int n_in;
     struct mm_run_arg in[MAMUTO_MAX_ARGS]; /* of item 0 of the map */
     void *result;                          /* of item 0 of the map */
@@ -63,8 +76,22 @@ struct mm_run {
     uint64_t seed;
     int item_timeout_ms, retries, priority;
     bool fail_fast, once;
+    uint8_t *marks;  /* 1 for each item that failed for good; by item, from the first on; NULL: not wanted */
     bool wait, help; /* a _wait form waits for it; its caller works too */
     void *job;       /* the node's */
 };
+
+/* The run's range in items of the call. */
+static inline uint64_t mm_run_first_item(const struct mm_run *run)
+{
+    return run->groups ? run->first * run->groups->group_items : run->first;
+}
+static inline uint64_t mm_run_n_items(const struct mm_run *run)
+{
+    if (!run->groups)
+        return run->n;
+    uint64_t from = mm_run_first_item(run), to = from + run->n * run->groups->group_items;
+    return (to < run->groups->n_items ? to : run->groups->n_items) - from;
+}
 
 #endif

@@ -55,11 +55,8 @@ static void fini(struct mm_plan *plan, mamuto_t *m)
 
 static void on_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
 {
-    if (of(map)->phase != MAIN || !map->on_item_error)
-        return;
-    map->mapper->depth++;
-    map->on_item_error(map, err);
-    map->mapper->depth--;
+    if (of(map)->phase == MAIN)
+        mm_map_tell_item_error(map, err);
 }
 
 static int give(struct varout *v, mamuto_error_t *err)
@@ -91,8 +88,7 @@ static int go_on(struct mamuto_map_s *map, enum phase phase, uint64_t *result, u
     struct varout *v = of(map);
     const struct mm_run *whole = &v->plan.whole;
     v->phase = phase;
-    map->run = (struct mm_run){ .function = whole->function,
-                                .n = v->n_groups,
+    map->run = (struct mm_run){ .n = v->n_groups,
                                 .result = result,
                                 .result_stride = sizeof *result,
                                 .out_size = sizeof *result,

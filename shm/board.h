@@ -50,9 +50,23 @@ enum {
 enum {
     MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
     MM_MAP_ONCE = 2,      /* no item is run twice */
+    MM_MAP_GROUPS = 4,    /* its items are groups: map.groups */
+    MM_MAP_ABSENT = 8,    /* of which some items may be left out: map.groups.absent */
+    MM_MAP_MARKS = 16,    /* items that failed for good are marked: map.marks */
     MM_MAP_EMITS = 32,    /* its function emits: map.parts */
     MM_MAP_BUILTIN = 64,  /* no function of a module: map.op */
 };
+
+/* Of a map over groups: core/run.h's struct mm_groups. Items count from the run's first one. */
+struct mm_board_groups {
+    uint64_t n_items, group_items;
+    uint64_t absent, absent_out; /* offsets into the arena */
+    uint32_t leaf_items;
+    uint32_t fold; /* index into its module */
+    uint16_t module, n_dims;
+    uint64_t dims[MAMUTO_MAX_DIMS];
+};
+enum { MM_NO_FUNCTION = UINT16_MAX }; /* as a module: input 0 is folded itself */
 
 #define MM_BOARD_MAGIC UINT64_C(0x316472616f626d6d) /* "mmboard1" */
 #define MM_BOARD_LAYOUT 1u
@@ -93,6 +107,7 @@ struct mm_record {
     int32_t code, item_code, signal, worker;
     uint32_t unused;
     uint64_t item;
+    uint64_t node_item; /* of a fold: the first of what it was to fold, else 0 */
     char text[MM_RECORD_TEXT];
 };
 
@@ -116,6 +131,8 @@ struct mm_board_map {
     struct mm_board_arg out;
     struct mm_board_arg in[MAMUTO_MAX_ARGS];
     uint64_t dims[MAMUTO_MAX_DIMS];
+    struct mm_board_groups groups;
+    uint64_t marks; /* offset into the arena: a byte an item */
     struct mm_board_part parts[2];
     uint64_t element; /* bytes, of what it emits or gathers */
     uint64_t emitted_items, group, offsets_at; /* core/run.h's struct mm_run_gather */

@@ -70,20 +70,28 @@ static size_t item_bytes(const struct mm_run *run)
     return bytes;
 }
 
+/* Items of the call in one item of the map. */
+static double unit_items(const struct mm_run *run)
+{
+    return run->groups ? (double)mm_run_n_items(run) / (double)run->n : 1;
+}
+
 static struct mm_cost *cost_of(struct mm_jobs *jobs, const struct mm_run *run)
 {
     if (run->op != MM_OP_CALL)
         return &jobs->op_costs[run->op];
-    return &jobs->costs[run->function->module][run->function->index];
+    const struct mm_function *function = run->function ? run->function : run->groups->fold;
+    return &jobs->costs[function->module][function->index][run->groups != NULL];
 }
 
 static double estimate(struct mm_jobs *jobs, const struct mm_run *run)
 {
     const struct mm_cost *cost = cost_of(jobs, run);
     size_t bytes = item_bytes(run);
-    return cost->item_bytes == bytes
-               ? cost->item_ticks
-               : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
+    double ticks = cost->item_bytes == bytes
+                       ? cost->item_ticks
+                       : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
+    return ticks * unit_items(run);
 }
 
 /* Bytes from the first to the end of the last item. */
@@ -98,8 +106,8 @@ static struct mm_board_arg place_input(struct mm_jobs *jobs, struct mm_board_map
     const struct mm_run_arg *in = &run->in[k];
     const char *data = in->data;
     struct mm_board_arg arg = { .stride = in->stride, .size = in->size, .len = in->len };
-    data += run->first * (uint64_t)in->stride;
-    arg.where = mm_pool_locate(jobs->pool, data, span(in, run->n), &arg.region, &arg.offset);
+    data += mm_run_first_item(run) * (uint64_t)in->stride;
+    arg.where = mm_pool_locate(jobs->pool, data, span(in, mm_run_n_items(run)), &arg.region, &arg.offset);
     if (arg.where == MM_WHERE_PRIVATE && !in->stride && mm_inline_take(inline_used, in->size, &arg.offset)) {
         memcpy(map->inline_bytes + arg.offset, data, in->size);
         arg.where = MM_WHERE_INLINE;
@@ -205,6 +213,31 @@ static uint32_t chunk_cap_us(const struct mm_run *run)
     return quarter && run->item_timeout_ms < CHUNK_CAP_US * 4 / 1000 ? quarter : CHUNK_CAP_US;
 }
 
+/* core's own arrays, so they lie in the arena */
+static uint64_t arena_offset(const struct mm_jobs *jobs, const uint8_t *p)
+{
+    return (uint64_t)((const char *)p - jobs->pool->arena.base);
+}
+
+static void fill_groups(const struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run)
+{
+    const struct mm_groups *groups = run->groups;
+    map->flags |= MM_MAP_GROUPS;
+    map->groups = (struct mm_board_groups){ .n_items = mm_run_n_items(run),
+                                            .group_items = groups->group_items,
+                                            .leaf_items = groups->leaf_items,
+                                            .fold = groups->fold->index,
+                                            .module = (uint16_t)groups->fold->module,
+                                            .n_dims = (uint16_t)groups->fold->signature.n_dims };
+    for (unsigned j = 0; j < map->groups.n_dims; j++)
+        map->groups.dims[j] = groups->dims[j];
+    if (!groups->absent)
+        return;
+    map->flags |= MM_MAP_ABSENT;
+    map->groups.absent = arena_offset(jobs, groups->absent);
+    map->groups.absent_out = arena_offset(jobs, groups->absent_out);
+}
+
 static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, const struct mm_run *run,
                  double item_ticks)
 {
@@ -217,18 +250,24 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->grain_items = cut.grain_items;
     map->n_grains = cut.n_grains;
     map->n_lanes = lanes;
-    map->n_dims = (uint16_t)run->function->signature.n_dims;
+    map->n_dims = run->function ? (uint16_t)run->function->signature.n_dims : 0;
     map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
-    map->module = (uint16_t)run->function->module;
-    map->function = run->function->index;
+    map->module = run->function ? (uint16_t)run->function->module : MM_NO_FUNCTION;
+    map->function = run->function ? run->function->index : 0;
     map->retries = (uint32_t)run->retries;
     map->timeout_ms = (uint32_t)run->item_timeout_ms;
     map->chunk_cap_us = chunk_cap_us(run);
     map->item_ticks = item_ticks;
     for (unsigned j = 0; j < map->n_dims; j++)
         map->dims[j] = run->dims[j];
+    if (run->groups)
+        fill_groups(jobs, map, run);
+    if (run->marks) {
+        map->flags |= MM_MAP_MARKS;
+        map->marks = arena_offset(jobs, run->marks);
+    }
     if (run->parts || run->op != MM_OP_CALL)
         mm_room_describe(jobs->pool, run, map);
     atomic_store_explicit(&map->n_done, 0, memory_order_relaxed);
@@ -373,7 +412,7 @@ static void learn_cost(struct mm_jobs *jobs, struct mm_job *job, struct mm_board
     if (job->saw_death || job->stopping || !busy)
         return;
     double old = estimate(jobs, job->run), now = (double)busy / (double)map->n;
-    cost->item_ticks = old > 0 && now < 4 * old ? old * 0.75 + now * 0.25 : now;
+    cost->item_ticks = (old > 0 && now < 4 * old ? old * 0.75 + now * 0.25 : now) / unit_items(job->run);
     cost->item_bytes = item_bytes(job->run);
 }
 
@@ -422,7 +461,7 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
         job->saw_death = true;
         atomic_fetch_or(&map->stop, MM_NOTIFY);
         char *result = (char *)job->run->result + job->run->first * job->run->out_size;
-        enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result);
+        enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result, job->run->marks);
         whole &= swept != MM_SWEPT_LATER;
         bool was_in = atomic_load(&board->lanes[death->lane].in) == job->gen;
         if (swept == MM_SWEPT_NOTHING)

@@ -39,8 +39,8 @@ struct mm_jobs {
     struct mm_pool *pool;
     struct mm_job slots[MM_MAX_MAPS];
     uint64_t used;
-    uint64_t reusable;                     /* slots that are known to be */
-    struct mm_cost *costs[MM_MAX_MODULES]; /* by function index */
+    uint64_t reusable;                          /* slots that are known to be */
+    struct mm_cost (*costs[MM_MAX_MODULES])[2]; /* by function index; as itself, in runs over groups */
     uint32_t n_costs[MM_MAX_MODULES];
     struct mm_cost op_costs[MM_N_OPS];     /* of what needs no function */
     bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */

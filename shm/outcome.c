@@ -31,26 +31,43 @@ static void collect(struct mm_board_map *map, uint64_t gen, struct mm_record_lis
     qsort(list->at, list->n, sizeof *list->at, by_item);
 }
 
-static void say(mamuto_error_t *err, const struct mm_record *record, uint32_t timeout_ms)
+/* What failed, as a sentence names it. */
+static void name(const struct mm_board_map *map, const struct mm_record *record, char *what, size_t size)
 {
-    char text[MM_RECORD_TEXT];
+    if (map->flags & MM_MAP_GROUPS)
+        snprintf(what, size, "a fold");
+    else
+        snprintf(what, size, "item %llu", (unsigned long long)record->item);
+}
+
+/* Of a map over groups: the first item of the node, or of the group where that is not known. */
+static uint64_t item_of(const struct mm_board_map *map, const struct mm_record *record)
+{
+    if (!(map->flags & MM_MAP_GROUPS) || record->item == MAMUTO_NO_ITEM)
+        return record->item;
+    return record->node_item ? record->node_item : record->item * map->groups.group_items;
+}
+
+static void say(mamuto_error_t *err, const struct mm_record *record, const struct mm_board_map *map)
+{
+    char text[MM_RECORD_TEXT], what[32];
     memcpy(text, record->text, sizeof text);
     text[sizeof text - 1] = '\0';
     const char *colon = text[0] ? ": " : "";
-    unsigned long long item = record->item;
+    name(map, record, what, sizeof what);
     if (record->item == MAMUTO_NO_ITEM)
         mm_error_set(err, record->code, "%s", text);
     else if (record->code == MAMUTO_ETIMEOUT)
-        mm_error_set(err, MAMUTO_ETIMEOUT, "item %llu took longer than %u ms; worker %d, which ran it, was killed",
-                     item, timeout_ms, record->worker);
+        mm_error_set(err, MAMUTO_ETIMEOUT, "%s took longer than %u ms; worker %d, which ran it, was killed", what,
+                     map->timeout_ms, record->worker);
     else if (record->code == MAMUTO_ECRASH && record->signal)
-        mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d died of signal %d (%s)", item, record->worker,
-                     record->signal, strsignal(record->signal));
+        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d died of signal %d (%s)", what, record->worker, record->signal,
+                     strsignal(record->signal));
     else if (record->code == MAMUTO_ECRASH)
-        mm_error_set(err, MAMUTO_ECRASH, "item %llu: worker %d ended%s%s", item, record->worker, colon, text);
+        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d ended%s%s", what, record->worker, colon, text);
     else
-        mm_error_set(err, MAMUTO_EITEM, "item %llu failed with code %d%s%s", item, record->item_code, colon, text);
-    err->item = record->item;
+        mm_error_set(err, MAMUTO_EITEM, "%s failed with code %d%s%s", what, record->item_code, colon, text);
+    err->item = item_of(map, record);
     err->item_code = record->item_code;
     err->signal = record->signal;
     err->worker = record->worker;
@@ -89,14 +106,14 @@ int mm_jobs_result(struct mm_jobs *jobs, struct mm_job *job, uint64_t *failed, m
     bool whole = mm_map_all_done(map, job->gen, failed);
     if (list->n &&
         list->at[list->n - 1]->item == MAMUTO_NO_ITEM) /* sorted last: it ended the map, whatever items failed */
-        say(&first, list->at[list->n - 1], map->timeout_ms);
+        say(&first, list->at[list->n - 1], map);
     const struct mm_record *last = NULL;
     for (uint32_t i = 0; i < list->n; i++) {
         mamuto_error_t one = { 0 };
         if (last && last->item == list->at[i]->item && last->item != MAMUTO_NO_ITEM)
             continue;
         last = list->at[i];
-        say(&one, last, map->timeout_ms);
+        say(&one, last, map);
         mm_error_copy(&first, &one);
         *failed += !whole && one.item != MAMUTO_NO_ITEM;
         if (each && one.item != MAMUTO_NO_ITEM)

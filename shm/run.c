@@ -11,14 +11,13 @@
 
 #include "shm/clock.h"
 #include "shm/gather.h"
+#include "shm/group.h"
 #include "shm/park.h"
 
 #include <stdio.h>
 
 static const double BLOCK_US = 10, STAGED_BLOCK_US = 200, STOP_LOOK_US = 50;
 enum { BLOCK_ITEMS = 8192 };
-
-enum outcome { RAN, FAILED, STOPPED };
 
 static void on_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
 {
@@ -69,8 +68,7 @@ static const char *resolve(const struct mm_runner *runner, const struct mm_board
     return NULL;
 }
 
-/* A failure that ends the map, whatever on_error says. */
-static void stop_map(struct mm_runner *runner, int code, const char *text)
+void mm_runner_stop(struct mm_runner *runner, int code, const char *text)
 {
     struct mm_failure failure = { .code = code };
     snprintf(failure.text, sizeof failure.text, "%s", text);
@@ -87,16 +85,16 @@ static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, in
         return false;
     case MM_PEER_UNREADABLE:
         snprintf(text, sizeof text, "argument %d is not readable: its array ends before its last item", bad);
-        stop_map(runner, MAMUTO_EARGS, text);
+        mm_runner_stop(runner, MAMUTO_EARGS, text);
         break;
     case MM_PEER_UNWRITABLE:
-        stop_map(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
+        mm_runner_stop(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
         break;
     case MM_PEER_NO_MEMORY:
-        stop_map(runner, MAMUTO_ENOMEM, "a worker has no memory for the items of private arrays");
+        mm_runner_stop(runner, MAMUTO_ENOMEM, "a worker has no memory for the items of private arrays");
         break;
     case MM_PEER_GONE:
-        stop_map(runner, MAMUTO_ESYSTEM, "a worker may not read the arrays of this program any more");
+        mm_runner_stop(runner, MAMUTO_ESYSTEM, "a worker may not read the arrays of this program any more");
         break;
     }
     return true;
@@ -135,9 +133,13 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     runner->gen = gen;
     runner->map = map;
     runner->staged = false;
-    runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op)
-                                              : runner->modules[map->module].functions[map->function]->run;
-    runner->base = (mamuto_chunk_t){ .first = map->first,
+    runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op) : NULL;
+    if (map->module != MM_NO_FUNCTION)
+        runner->run = runner->modules[map->module].functions[map->function]->run;
+    bool groups = map->flags & MM_MAP_GROUPS;
+    if (groups)
+        mm_group_prepare(runner);
+    runner->base = (mamuto_chunk_t){ .first = groups ? map->first * map->groups.group_items : map->first,
                                      .dims = runner->dims,
                                      .seed = map->seed,
                                      .fail = on_fail,
@@ -160,55 +162,88 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     return true;
 }
 
-/* One call of the function for items [begin, end). */
-static void call(struct mm_runner *runner, uint64_t begin, uint64_t end)
+uint64_t mm_runner_first(const struct mm_runner *runner) { return runner->base.first; }
+
+const char *mm_runner_input(const struct mm_runner *runner, unsigned k, uint64_t begin)
 {
-    struct mm_board_map *map = runner->map;
+    const mamuto_chunk_in_t *in = &runner->base.in[k];
+    return in->data ? in->data + (ptrdiff_t)begin * in->stride : runner->peer.in[k].data;
+}
+
+/* What the engine sees as the output are the records of what is emitted; the function has no other. */
+static void prepare_to_emit(struct mm_runner *runner, mamuto_chunk_t *chunk, uint64_t begin)
+{
+    mm_slab_begin(runner, begin, begin + chunk->count);
+    chunk->out = NULL;
+    chunk->out_size = (size_t)runner->map->element;
+    chunk->out_stride = (ptrdiff_t)chunk->out_size;
+}
+
+bool mm_runner_call(struct mm_runner *runner, uint64_t begin, uint64_t end, char *out)
+{
     mamuto_chunk_t chunk = runner->base;
     chunk.first += begin;
     chunk.count = (size_t)(end - begin);
-    for (unsigned k = 0; k < map->n_in; k++) {
-        if (!chunk.in[k].data)
-            chunk.in[k].data = runner->peer.in[k].data;
-        else
-            chunk.in[k].data += (ptrdiff_t)begin * chunk.in[k].stride;
-    }
-    chunk.out = chunk.out ? chunk.out + begin * chunk.out_size : runner->peer.out.data;
-    if (map->flags & MM_MAP_EMITS) { /* what the engine sees as the output are the records of what is emitted */
-        mm_slab_begin(runner, begin, end);
-        chunk.out = NULL;
-        chunk.out_size = (size_t)map->element;
-        chunk.out_stride = (ptrdiff_t)chunk.out_size;
-    }
+    for (unsigned k = 0; k < runner->map->n_in; k++)
+        chunk.in[k].data = mm_runner_input(runner, k, begin);
+    chunk.out = out;
+    bool emits = runner->map->flags & MM_MAP_EMITS;
+    if (emits)
+        prepare_to_emit(runner, &chunk, begin);
     int code = runner->run(&chunk);
     if (code)
         on_fail(&chunk, 0, code, NULL);
-    if (runner->failure.code && map->flags & MM_MAP_EMITS)
+    if (runner->failure.code && emits)
         mm_slab_undo(runner);
+    return runner->failure.code == 0;
 }
 
-static enum outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)
+/* One call of the function for items [begin, end). */
+static bool call(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    char *out = runner->base.out ? runner->base.out + begin * runner->base.out_size : runner->peer.out.data;
+    return mm_runner_call(runner, begin, end, out);
+}
+
+enum mm_outcome mm_runner_fetch(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     int bad = 0;
+    if (!runner->staged)
+        return MM_RAN;
     enum mm_peer_result fetched = mm_peer_fetch(&runner->peer, runner->map, begin, end, &bad);
-    if (peer_failed(runner, fetched, bad))
-        return STOPPED;
-    call(runner, begin, end);
-    if (runner->failure.code)
-        return FAILED;
-    if (runner->map->out.where == MM_WHERE_PRIVATE &&
-        peer_failed(runner, mm_peer_store(&runner->peer, runner->map, begin, end), bad))
-        return STOPPED;
-    return RAN;
+    return peer_failed(runner, fetched, bad) ? MM_STOPPED : MM_RAN;
 }
 
-static enum outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
+static enum mm_outcome run_groups(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    enum mm_outcome outcome = MM_RAN;
+    for (uint64_t group = begin; group < end && outcome == MM_RAN; group++)
+        outcome = mm_group_run(runner, group);
+    return outcome;
+}
+
+static enum mm_outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    enum mm_outcome outcome = mm_runner_fetch(runner, begin, end);
+    if (outcome != MM_RAN)
+        return outcome;
+    if (!call(runner, begin, end))
+        return MM_FAILED;
+    if (runner->map->out.where == MM_WHERE_PRIVATE &&
+        peer_failed(runner, mm_peer_store(&runner->peer, runner->map, begin, end), 0))
+        return MM_STOPPED;
+    return MM_RAN;
+}
+
+static enum mm_outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     runner->failure.code = 0;
+    runner->failure.node_item = 0;
+    if (runner->map->flags & MM_MAP_GROUPS)
+        return run_groups(runner, begin, end);
     if (runner->staged)
         return run_piece(runner, begin, end);
-    call(runner, begin, end);
-    return runner->failure.code ? FAILED : RAN;
+    return call(runner, begin, end) ? MM_RAN : MM_FAILED;
 }
 
 /* Items that take about so long, of at most `all`. */
@@ -223,11 +258,11 @@ static uint64_t items_in(const struct mm_runner *runner, double us, uint64_t all
 static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
 {
     uint64_t block = items_in(runner, runner->staged ? STAGED_BLOCK_US : BLOCK_US, all);
-    uint64_t most = runner->staged ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
+    uint64_t most = runner->staged && !(runner->map->flags & MM_MAP_GROUPS) ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
     return block < most ? block : most;
 }
 
-static enum outcome run_block(struct mm_runner *runner, struct mm_lane *lane, uint64_t begin, uint64_t end)
+static enum mm_outcome run_block(struct mm_runner *runner, struct mm_lane *lane, uint64_t begin, uint64_t end)
 {
     atomic_store_explicit(&lane->block_end, end, memory_order_relaxed);
     MM_POINT("block-end");
@@ -236,20 +271,20 @@ static enum outcome run_block(struct mm_runner *runner, struct mm_lane *lane, ui
     return run_items(runner, begin, end);
 }
 
-static enum outcome run_whole(struct mm_runner *runner, const struct mm_taken *taken)
+static enum mm_outcome run_whole(struct mm_runner *runner, const struct mm_taken *taken)
 {
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     uint64_t i = mm_grain_item(runner->map, taken->begin), end = mm_grain_item(runner->map, taken->end);
     uint64_t block = block_items(runner, end - i), look = items_in(runner, STOP_LOOK_US, end - i), looked = i;
-    enum outcome outcome = RAN;
-    while (i < end && outcome == RAN) {
+    enum mm_outcome outcome = MM_RAN;
+    while (i < end && outcome == MM_RAN) {
         uint64_t stop = end - i > block ? i + block : end;
         outcome = run_block(runner, lane, i, stop);
         i = stop;
         if (i - looked < look || i == end)
             continue;
-        if (outcome == RAN && mm_map_stopped(runner->map))
-            return STOPPED;
+        if (outcome == MM_RAN && mm_map_stopped(runner->map))
+            return MM_STOPPED;
         looked = i;
     }
     return outcome;
@@ -268,6 +303,7 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
     record->signal = signal;
     record->worker = worker;
     record->item = item;
+    record->node_item = failure->node_item;
     memcpy(record->text, failure->text, sizeof record->text);
     MM_POINT("record-filled");
     atomic_store_explicit(&record->ready, mm_map_tag(gen), memory_order_release);
@@ -284,6 +320,8 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
         memset(runner->peer.out.data, 0, map->out.size);
         peer_failed(runner, mm_peer_store(&runner->peer, map, item, item + 1), 0);
     }
+    if (map->flags & MM_MAP_MARKS)
+        runner->view->arena_write[map->marks + item] = 1;
     MM_POINT("zeroed");
     int worker = runner->eventfd < 0 ? -1 : (int)runner->self;
     mm_record_add(map, runner->gen, map->first + item, worker, 0, &runner->failure);
@@ -292,18 +330,18 @@ static void settle_failed(struct mm_runner *runner, uint64_t item)
     MM_POINT("settled");
 }
 
-/* One item, with its retries. FAILED: for good. */
-static enum outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint64_t item, uint32_t attempts)
+/* One item, with its retries. MM_FAILED: for good. */
+static enum mm_outcome run_one(struct mm_runner *runner, struct mm_lane *lane, uint64_t item, uint32_t attempts)
 {
-    enum outcome outcome;
+    enum mm_outcome outcome;
     uint32_t spared = attempts & MM_SPARED, failures = attempts ^ spared;
     do {
         atomic_store_explicit(&lane->attempts, failures | spared, memory_order_relaxed);
         MM_POINT("attempt");
         outcome = run_items(runner, item, item + 1);
         MM_POINT("item-ran");
-    } while (outcome == FAILED && failures++ < runner->map->retries);
-    if (outcome == FAILED)
+    } while (outcome == MM_FAILED && failures++ < runner->map->retries);
+    if (outcome == MM_FAILED)
         settle_failed(runner, item);
     return outcome;
 }
@@ -319,10 +357,10 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
     bool complete = false;
     for (uint32_t grain = taken->begin; grain < taken->end; grain++) {
         for (uint64_t end = mm_grain_item(map, grain + 1); item < end; item++, attempts = spared) {
-            enum outcome outcome = run_one(runner, lane, item, attempts);
-            if (outcome == STOPPED)
+            enum mm_outcome outcome = run_one(runner, lane, item, attempts);
+            if (outcome == MM_STOPPED)
                 return complete;
-            failed += outcome == FAILED;
+            failed += outcome == MM_FAILED;
             if (item + 1 == end) {
                 complete = mm_grain_commit(map, runner->gen, grain, failed);
                 failed = 0;
@@ -346,8 +384,8 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     bool complete = false;
     uint64_t start = mm_ticks();
-    enum outcome outcome = taken->singly ? FAILED : run_whole(runner, taken);
-    if (outcome == RAN) {
+    enum mm_outcome outcome = taken->singly ? MM_FAILED : run_whole(runner, taken);
+    if (outcome == MM_RAN) {
         uint64_t ticks = mm_ticks() - start;
         uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
         mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
@@ -356,7 +394,7 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
         MM_POINT("timed");
         complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
     } else {
-        if (outcome == FAILED) {
+        if (outcome == MM_FAILED) {
             if (!taken->singly)
                 mm_claim_make_singly(runner->board, map, runner->self, taken);
             complete = run_singly(runner, taken);
@@ -373,4 +411,5 @@ void mm_runner_fini(struct mm_runner *runner)
     mm_peer_fini(&runner->peer);
     for (int k = 0; k < MAMUTO_MAX_ARGS; k++)
         mm_buffer_fini(&runner->packed[k]);
+    mm_group_fini(&runner->folder);
 }

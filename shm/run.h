@@ -20,7 +20,15 @@ struct mm_view {
 
 struct mm_failure {
     int code, item_code; /* code 0: none */
+    uint64_t node_item;  /* of a fold: the first item of what it was to fold */
     char text[MM_RECORD_TEXT];
+};
+
+/* Folding, and its buffers: shm/group.c. */
+struct mm_folder {
+    int (*run)(mamuto_chunk_t *);
+    size_t dims[MAMUTO_MAX_DIMS];
+    struct mm_buffer items, values[2], stack;
 };
 
 struct mm_runner {
@@ -38,19 +46,33 @@ struct mm_runner {
     struct mm_board_map *map;
     mamuto_chunk_t base;
     size_t dims[MAMUTO_MAX_DIMS];
-    int (*run)(mamuto_chunk_t *);
+    int (*run)(mamuto_chunk_t *); /* NULL: input 0 is folded itself */
+    struct mm_folder folder;      /* of a map over groups */
     bool staged;
     struct mm_failure failure; /* of the call that runs */
 };
+
+enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };
 
 /* Resolves the map's function and arguments; the lane is in the map. The module is loaded already. false: an argument
  * could not be fetched; the map is stopped with a record that says so. */
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen);
 /* Runs what was taken to its commit or release. */
 void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken);
+/* Ends the map with a failure of no item, whatever on_error says. */
+void mm_runner_stop(struct mm_runner *runner, int code, const char *text);
 /* Adds a failure to the map's records, if there is room. item: of the call, or MAMUTO_NO_ITEM. */
 void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int worker, int signal,
                    const struct mm_failure *failure);
 void mm_runner_fini(struct mm_runner *runner);
+
+/* For shm/group.c. The call's index of the run's first item. */
+uint64_t mm_runner_first(const struct mm_runner *runner);
+/* Items [begin, end) of a map over groups, counted from its first; in place, or fetched. */
+enum mm_outcome mm_runner_fetch(struct mm_runner *runner, uint64_t begin, uint64_t end);
+/* Where an input's item begins, once it is fetched. */
+const char *mm_runner_input(const struct mm_runner *runner, unsigned k, uint64_t begin);
+/* Calls the map's function for them; results packed at out. false: one failed, runner->failure says how. */
+bool mm_runner_call(struct mm_runner *runner, uint64_t begin, uint64_t end, char *out);
 
 #endif

@@ -19,7 +19,7 @@
 static uint64_t input_span(const struct mm_run *run, int k)
 {
     const struct mm_run_arg *in = &run->in[k];
-    return in->stride ? (run->n - 1) * (uint64_t)in->stride + in->size : in->size;
+    return in->stride ? (mm_run_n_items(run) - 1) * (uint64_t)in->stride + in->size : in->size;
 }
 
 static bool is_private(const struct mm_pool *pool, const void *data, uint64_t offset, uint64_t bytes)
@@ -34,7 +34,7 @@ static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run
 {
     const struct mm_run_arg *in = &run->in[k];
     uint64_t bytes = input_span(run, k), at;
-    if (!is_private(pool, in->data, run->first * (uint64_t)in->stride, bytes))
+    if (!is_private(pool, in->data, mm_run_first_item(run) * (uint64_t)in->stride, bytes))
         return 0;
     return !in->stride && mm_inline_take(inline_used, in->size, &at) ? 0 : bytes;
 }
@@ -99,7 +99,7 @@ static struct mm_copy_job *new_job(struct mm_stage *stage, bool into_arena, bool
 /* Gives each array its place in the room, and lists what is to be copied in. */
 static void lay_out(const struct mm_stager *stager, struct mm_stage *stage, struct mm_copy_job *job)
 {
-    uint64_t inline_used = 0, first = stage->run->first, at = 0;
+    uint64_t inline_used = 0, first = mm_run_first_item(stage->run), at = 0;
     for (int k = 0; k < stage->run->n_in; k++) {
         struct mm_run_arg *in = &stage->copy.in[k];
         const char *data = in->data;
@@ -113,7 +113,7 @@ static void lay_out(const struct mm_stager *stager, struct mm_stage *stage, stru
     uint64_t bytes = result_bytes(stager->pool, stage->run);
     if (!bytes)
         return;
-    stage->copy.result = array_at(stage->room + at, first, stage->run->out_size);
+    stage->copy.result = array_at(stage->room + at, stage->run->first, stage->run->out_size);
     if (job->cold)
         add_copy(job, stage->room + at, NULL, bytes, -1);
 }

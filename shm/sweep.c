@@ -130,7 +130,7 @@ static bool is_from_outside(const struct mm_death *death)
 
 /* The item that the cursor names has failed: for good, or one of its retries is used up; or it is spared this once. */
 static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
-                  char *result)
+                  char *result, uint8_t *marks)
 {
     uint64_t item = rest->first_item;
     bool first_death = !(rest->attempts & MM_SPARED);
@@ -153,6 +153,8 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
         mm_record_add(map, gen, MAMUTO_NO_ITEM, (int)death->lane, 0, &bad);
         atomic_fetch_or(&map->stop, MM_STOP);
     }
+    if (marks)
+        marks[item] = 1;
     if (!recorded(map, gen, map->first + item))
         mm_record_add(map, gen, map->first + item, (int)death->lane, signal, &failure);
     rest->attempts = MM_SPARED;
@@ -168,7 +170,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
 }
 
 /* The lane ran singly: go on behind the item at fault. */
-static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result)
+static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result, uint8_t *marks)
 {
     struct mm_lane *lane = &look->board->lanes[look->lane];
     uint64_t item = atomic_load(&lane->cursor);
@@ -187,7 +189,7 @@ static enum mm_swept return_singly(const struct look *look, const struct mm_deat
         rest.failed = 0;
         rest.attempts = MM_SPARED;
     } else if (rest.begin < rest.end) {
-        blame(look->map, look->gen, death, &rest, result);
+        blame(look->map, look->gen, death, &rest, result, marks);
         swept = MM_SWEPT_SETTLED;
     }
     if (rest.begin < rest.end && !mm_returned_add(look->map, &rest))
@@ -238,7 +240,7 @@ static bool room_to_return(struct mm_board_map *map)
 }
 
 enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_t gen, const struct mm_death *death,
-                       const bool *dead, char *result)
+                       const bool *dead, char *result, uint8_t *marks)
 {
     struct mm_lane *lane = &board->lanes[death->lane];
     uint64_t claim = atomic_load(&lane->claim);
@@ -254,7 +256,7 @@ enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_
     if (!held)
         return MM_SWEPT_NOTHING;
     if (state == MM_CLAIM_OWNED && mm_claim_singly(claim))
-        return return_singly(&look, death, result);
+        return return_singly(&look, death, result, marks);
     if (state == MM_CLAIM_OWNED)
         return return_chunk(&look);
     return return_grains(&look, look.begin, look.end, false) ? MM_SWEPT_RETURNED : MM_SWEPT_LATER;

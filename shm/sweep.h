@@ -21,10 +21,10 @@ enum mm_swept {
 };
 
 /* Accounts for what the dead lane held of an open map. dead: by lane, those that are known to be dead and not yet
- * forked again. result: item 0 of the map's range, in this process. Called by the master for each map in flight, before
+ * forked again. result: item 0 of the map's range, in this process; marks: the run's. Called by the master for each map in flight, before
  * the lane is forked again. */
 enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_t gen, const struct mm_death *death,
-                       const bool *dead, char *result);
+                       const bool *dead, char *result, uint8_t *marks);
 
 /* Is no lane in this map any more? */
 bool mm_map_quiet(const struct mm_board *board, uint64_t gen, uint32_t n_lanes);

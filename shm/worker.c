@@ -32,15 +32,15 @@ static bool has_files(const struct state *state, const struct mm_board_map *map)
     return true;
 }
 
-static bool has_module(struct state *state, struct mm_board_map *map, uint64_t gen)
+static bool has_module(struct state *state, struct mm_board_map *map, uint64_t gen, uint16_t number)
 {
-    struct mm_loaded *module = &state->modules[map->module];
+    struct mm_loaded *module = &state->modules[number];
     if (module->functions)
         return true;
     mamuto_error_t err = { 0 };
     const struct mm_board *board = state->worker->board;
-    if (mm_load_marked(module, board->module_paths[map->module], state->worker->own_functions,
-                       board->module_marks[map->module], &err) == 0)
+    if (mm_load_marked(module, board->module_paths[number], state->worker->own_functions, board->module_marks[number],
+                       &err) == 0)
         return true;
     struct mm_failure failure = { .code = MAMUTO_EMODULE };
     snprintf(failure.text, sizeof failure.text, "%.*s", MM_RECORD_TEXT - 1, err.text);
@@ -48,6 +48,12 @@ static bool has_module(struct state *state, struct mm_board_map *map, uint64_t g
     atomic_fetch_or(&map->stop, MM_STOP);
     mm_wake_master(state->worker->board, state->worker->eventfd);
     return false;
+}
+
+static bool has_modules(struct state *state, struct mm_board_map *map, uint64_t gen)
+{
+    return (map->module == MM_NO_FUNCTION || has_module(state, map, gen, map->module)) &&
+           (!(map->flags & MM_MAP_GROUPS) || has_module(state, map, gen, map->groups.module));
 }
 
 static void pass_wake_on(struct state *state, struct mm_board_map *map, uint64_t gen)
@@ -68,7 +74,7 @@ static bool is_ready(struct state *state, struct mm_board_map *map, uint64_t gen
             _exit(MM_EXIT_RENEW);
         return false;
     }
-    return has_module(state, map, gen) && mm_runner_prepare(&state->runner, map, gen);
+    return has_modules(state, map, gen) && mm_runner_prepare(&state->runner, map, gen);
 }
 
 /* Chunks of one map: one, or as many as there are while it is the only map. true: there was one. */

@@ -29,7 +29,7 @@ static enum mm_swept sweep_as(uint32_t lane, int status, enum mm_verdict verdict
 {
     struct mm_death death = { .lane = lane, .status = status, .verdict = verdict };
     dead[lane] = true;
-    return mm_sweep(board, map, gen, &death, dead, (char *)results);
+    return mm_sweep(board, map, gen, &death, dead, (char *)results, NULL);
 }
 
 static enum mm_swept sweep(uint32_t lane) { return sweep_as(lane, SIGKILL, MM_VERDICT_NONE); }

@@ -151,7 +151,7 @@ static void begin(const struct beginning *beginning)
 static void sweep_arena(uint32_t lane)
 {
     const struct mm_death death = { .lane = lane, .status = SIGKILL };
-    enum mm_swept swept = mm_sweep(board, map, gen, &death, dead, (char *)(arena + MAX_ITEMS));
+    enum mm_swept swept = mm_sweep(board, map, gen, &death, dead, (char *)(arena + MAX_ITEMS), NULL);
     assert_int_not_equal(swept, MM_SWEPT_LATER);
     forked_again(lane);
 }

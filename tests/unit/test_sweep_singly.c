@@ -30,7 +30,7 @@ static enum mm_swept sweep_as(uint32_t lane, int status, enum mm_verdict verdict
         .lane = lane, .status = status, .verdict = verdict, .verdict_at = board->lanes[lane].cursor
     };
     dead[lane] = true;
-    return mm_sweep(board, map, gen, &death, dead, (char *)results);
+    return mm_sweep(board, map, gen, &death, dead, (char *)results, NULL);
 }
 
 static enum mm_swept sweep(uint32_t lane) { return sweep_as(lane, SIGKILL, MM_VERDICT_NONE); }
@@ -119,7 +119,7 @@ static void sweep_spares_the_item_of_a_first_kill_from_outside(void **state)
         board->lanes[1].attempts = 0;
         const struct mm_death death = { .lane = 1, .status = SIGKILL, .verdict = verdicts[i], .verdict_at = 11 };
         dead[1] = true;
-        assert_int_equal(mm_sweep(board, map, gen, &death, dead, (char *)results), MM_SWEPT_SETTLED);
+        assert_int_equal(mm_sweep(board, map, gen, &death, dead, (char *)results, NULL), MM_SWEPT_SETTLED);
         assert_int_equal(map->n_records, 0);
         assert_int_equal(handmade_ready(map, 0)->first_item, 12);
         assert_int_equal(handmade_ready(map, 0)->failed, 1);

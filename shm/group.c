@@ -1,0 +1,315 @@
+/* Maps over groups. Item g of such a map is a group of the call's items: they are mapped, and their results folded into
+ * one value, so that everything else (claims, commits, deaths, re-runs) is as for any other map.
+ *
+ * The order of a reduction is fixed by n alone: blocks of leaf_items are folded left to right, block results up a binary
+ * tree, where a right side that is missing passes the left one through. A group is a power of two of blocks, so that its
+ * value is one node of that tree, whoever computes it.
+ * Tiles of up to 64 blocks are folded side by side: one call of the fold for the i-th items of all blocks, so that it
+ * is vectorised like any function. Values that are large, and items some of which are absent, are folded one by one.
+ * Called by a lane, through shm/run.c. Whatever a fold fails with is the failure of its group.
+ */
+#include "shm/group.h"
+
+enum { TILE_BLOCKS = 64, TILE_BYTES = 1 << 15, ONE_BY_ONE_BYTES = 512, STEP_BYTES = 1 << 16, MAX_DEPTH = 64 };
+
+/* A value on the stack stands for 2^level units (tiles, or blocks). */
+struct entry {
+    uint64_t first_item;
+    unsigned level;
+    bool absent;
+};
+
+struct fold {
+    struct mm_runner *runner;
+    const struct mm_board_map *map;
+    const uint8_t *absent; /* by item; NULL: all are there */
+    mamuto_chunk_t base;
+    size_t size; /* of a value */
+    uint64_t leaf;
+    struct entry entries[MAX_DEPTH];
+    unsigned depth;
+};
+
+void mm_group_prepare(struct mm_runner *runner)
+{
+    const struct mm_board_groups *groups = &runner->map->groups;
+    runner->folder.run = runner->modules[groups->module].functions[groups->fold]->run;
+    for (unsigned j = 0; j < groups->n_dims; j++)
+        runner->folder.dims[j] = groups->dims[j];
+}
+
+void mm_group_fini(struct mm_folder *folder)
+{
+    mm_buffer_fini(&folder->items);
+    mm_buffer_fini(&folder->values[0]);
+    mm_buffer_fini(&folder->values[1]);
+    mm_buffer_fini(&folder->stack);
+}
+
+static bool reserve(struct fold *fold, size_t items, size_t values)
+{
+    struct mm_folder *folder = &fold->runner->folder;
+    return mm_buffer_reserve(&folder->items, items * fold->size) &&
+           mm_buffer_reserve(&folder->values[0], values * fold->size) &&
+           mm_buffer_reserve(&folder->values[1], values * fold->size) &&
+           mm_buffer_reserve(&folder->stack, (MAX_DEPTH + 1) * fold->size);
+}
+
+static enum mm_outcome no_memory(struct mm_runner *runner)
+{
+    mm_runner_stop(runner, MAMUTO_ENOMEM, "a worker has no memory to fold in");
+    return MM_STOPPED;
+}
+
+/* out[i] = fold(x[i], y[i]). What fails is told by its first item. */
+static bool combine(struct fold *fold, const char *x, ptrdiff_t x_stride, const char *y, ptrdiff_t y_stride, char *out,
+                    size_t n, uint64_t first_item)
+{
+    mamuto_chunk_t chunk = fold->base;
+    chunk.count = n;
+    chunk.in[0].data = x;
+    chunk.in[0].stride = x_stride;
+    chunk.in[1].data = y;
+    chunk.in[1].stride = y_stride;
+    chunk.out = out;
+    int code = fold->runner->folder.run(&chunk);
+    if (code)
+        chunk.fail(&chunk, 0, code, NULL);
+    if (!fold->runner->failure.code)
+        return true;
+    fold->runner->failure.node_item = mm_runner_first(fold->runner) + first_item;
+    return false;
+}
+
+/* --- the tree ----------------------------------------------------------------------------------------------------- */
+
+static char *stack_at(const struct fold *fold, unsigned i) { return fold->runner->folder.stack.data + i * fold->size; }
+
+/* The two uppermost become one. */
+static bool merge(struct fold *fold)
+{
+    struct entry *left = &fold->entries[fold->depth - 2], *right = &fold->entries[fold->depth - 1];
+    char *x = stack_at(fold, fold->depth - 2), *y = stack_at(fold, fold->depth - 1), *spare = stack_at(fold, MAX_DEPTH);
+    ptrdiff_t size = (ptrdiff_t)fold->size;
+    left->level = left->level > right->level ? left->level + 1 : right->level + 1;
+    fold->depth--;
+    if (right->absent)
+        return true;
+    if (left->absent) {
+        left->absent = false;
+        memcpy(x, y, fold->size);
+        return true;
+    }
+    if (!combine(fold, x, size, y, size, spare, 1, left->first_item))
+        return false;
+    memcpy(x, spare, fold->size);
+    return true;
+}
+
+static bool push(struct fold *fold, const char *value, uint64_t first_item)
+{
+    fold->entries[fold->depth] = (struct entry){ first_item, 0, value == NULL };
+    if (value)
+        memcpy(stack_at(fold, fold->depth), value, fold->size);
+    fold->depth++;
+    while (fold->depth > 1 && fold->entries[fold->depth - 1].level == fold->entries[fold->depth - 2].level)
+        if (!merge(fold))
+            return false;
+    return true;
+}
+
+static bool collapse(struct fold *fold)
+{
+    while (fold->depth > 1)
+        if (!merge(fold))
+            return false;
+    return true;
+}
+
+/* --- many blocks side by side --------------------------------------------------------------------------------------- */
+
+/* The i-th items of n blocks in a row. */
+static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, size_t n, uint64_t count, char **values,
+                        uint64_t first_item)
+{
+    struct mm_folder *folder = &fold->runner->folder;
+    char *to = folder->values[0].data, *spare = folder->values[1].data;
+    ptrdiff_t size = (ptrdiff_t)fold->size, block = (ptrdiff_t)fold->leaf * stride;
+    if (count == 1)
+        for (size_t b = 0; b < n; b++)
+            memcpy(to + b * fold->size, items + (ptrdiff_t)b * block, fold->size);
+    for (uint64_t i = 1; i < count; i++) {
+        const char *x = i == 1 ? items : to;
+        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item))
+            return false;
+        char *swap = to;
+        to = spare;
+        spare = swap;
+    }
+    *values = to;
+    return true;
+}
+
+/* n values to one, level by level; an odd one is passed through. */
+static bool fold_tree(struct fold *fold, char *values, size_t n, uint64_t first_item, char **value)
+{
+    struct mm_folder *folder = &fold->runner->folder;
+    ptrdiff_t pair = 2 * (ptrdiff_t)fold->size;
+    for (; n > 1; n = (n + 1) / 2) {
+        char *to = values == folder->values[0].data ? folder->values[1].data : folder->values[0].data;
+        if (!combine(fold, values, pair, values + fold->size, pair, to, n / 2, first_item))
+            return false;
+        if (n % 2)
+            memcpy(to + n / 2 * fold->size, values + (n - 1) * fold->size, fold->size);
+        values = to;
+    }
+    *value = values;
+    return true;
+}
+
+/* The last block has fewer items: its value goes behind those of the others. */
+static bool fold_last(struct fold *fold, const char *items, ptrdiff_t stride, uint64_t count, char *values, size_t at,
+                      uint64_t first_item)
+{
+    char *value = values + at * fold->size, *spare = stack_at(fold, MAX_DEPTH);
+    ptrdiff_t size = (ptrdiff_t)fold->size;
+    memcpy(value, items, fold->size);
+    for (uint64_t i = 1; i < count; i++) {
+        if (!combine(fold, value, size, items + (ptrdiff_t)i * stride, size, spare, 1, first_item))
+            return false;
+        memcpy(value, spare, fold->size);
+    }
+    return true;
+}
+
+/* The results of items [begin, end), and their stride. */
+static enum mm_outcome results(struct fold *fold, uint64_t begin, uint64_t end, const char **items, ptrdiff_t *stride)
+{
+    struct mm_runner *runner = fold->runner;
+    enum mm_outcome outcome = mm_runner_fetch(runner, begin, end);
+    if (outcome != MM_RAN)
+        return outcome;
+    if (!runner->run) {
+        *items = mm_runner_input(runner, 0, begin);
+        *stride = runner->base.in[0].data ? runner->base.in[0].stride : (ptrdiff_t)fold->size;
+        return MM_RAN;
+    }
+    *items = runner->folder.items.data;
+    *stride = (ptrdiff_t)fold->size;
+    return mm_runner_call(runner, begin, end, runner->folder.items.data) ? MM_RAN : MM_FAILED;
+}
+
+static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end)
+{
+    const char *items;
+    ptrdiff_t stride;
+    char *values = fold->runner->folder.values[0].data, *value;
+    enum mm_outcome outcome = results(fold, begin, end, &items, &stride);
+    if (outcome != MM_RAN)
+        return outcome;
+    size_t blocks = (size_t)((end - begin) / fold->leaf);
+    uint64_t rest = (end - begin) % fold->leaf, done = (uint64_t)blocks * fold->leaf;
+    bool right = blocks == 0 || fold_blocks(fold, items, stride, blocks, fold->leaf, &values, begin);
+    if (right && rest)
+        right = fold_last(fold, items + (ptrdiff_t)done * stride, stride, rest, values, blocks, begin + done);
+    right = right && fold_tree(fold, values, blocks + (rest != 0), begin, &value) && push(fold, value, begin);
+    return right ? MM_RAN : MM_FAILED;
+}
+
+static enum mm_outcome fold_tiles(struct fold *fold, uint64_t begin, uint64_t end)
+{
+    uint64_t blocks = TILE_BLOCKS;
+    while (blocks > 1 && blocks * fold->leaf * fold->size > TILE_BYTES)
+        blocks /= 2;
+    uint64_t tile = blocks * fold->leaf;
+    enum mm_outcome outcome = MM_RAN;
+    if (!reserve(fold, (size_t)tile, (size_t)blocks + 1))
+        return no_memory(fold->runner);
+    for (uint64_t i = begin; i < end && outcome == MM_RAN; i += tile)
+        outcome = fold_tile(fold, i, end - i > tile ? i + tile : end);
+    return outcome;
+}
+
+/* --- one by one ----------------------------------------------------------------------------------------------------- */
+
+/* Items [begin, end) of a block go on with its value, if it has one yet. */
+static enum mm_outcome fold_step(struct fold *fold, uint64_t begin, uint64_t end, bool *any, uint64_t block)
+{
+    const char *items;
+    ptrdiff_t stride, size = (ptrdiff_t)fold->size;
+    char *value = fold->runner->folder.values[0].data, *spare = fold->runner->folder.values[1].data;
+    enum mm_outcome outcome = results(fold, begin, end, &items, &stride);
+    for (uint64_t i = begin; i < end && outcome == MM_RAN; i++) {
+        const char *item = items + (ptrdiff_t)(i - begin) * stride;
+        if (fold->absent && fold->absent[i])
+            continue;
+        if (*any && !combine(fold, value, size, item, size, spare, 1, block))
+            return MM_FAILED;
+        memcpy(value, *any ? spare : item, fold->size);
+        *any = true;
+    }
+    return outcome;
+}
+
+static enum mm_outcome fold_one_by_one(struct fold *fold, uint64_t begin, uint64_t end)
+{
+    uint64_t step = STEP_BYTES / fold->size;
+    step = step < 1 ? 1 : step < fold->leaf ? step : fold->leaf;
+    if (!reserve(fold, (size_t)step, 1))
+        return no_memory(fold->runner);
+    for (uint64_t block = begin; block < end; block += fold->leaf) {
+        uint64_t block_end = end - block > fold->leaf ? block + fold->leaf : end;
+        bool any = false;
+        for (uint64_t i = block; i < block_end; i += step) {
+            enum mm_outcome outcome = fold_step(fold, i, block_end - i > step ? i + step : block_end, &any, block);
+            if (outcome != MM_RAN)
+                return outcome;
+        }
+        if (!push(fold, any ? fold->runner->folder.values[0].data : NULL, block))
+            return MM_FAILED;
+    }
+    return MM_RAN;
+}
+
+/* --- a group -------------------------------------------------------------------------------------------------------- */
+
+static void begin_fold(struct fold *fold, struct mm_runner *runner)
+{
+    const struct mm_board_map *map = runner->map;
+    fold->runner = runner;
+    fold->map = map;
+    fold->absent = NULL;
+    if (map->flags & MM_MAP_ABSENT)
+        fold->absent = (const uint8_t *)runner->view->arena_read + map->groups.absent;
+    fold->size = map->out.size;
+    fold->leaf = map->groups.leaf_items;
+    fold->depth = 0;
+    fold->base = runner->base;
+    fold->base.first = 0;
+    fold->base.dims = runner->folder.dims;
+    fold->base.out_stride = (ptrdiff_t)map->out.size;
+    fold->base.out_size = map->out.size;
+    for (int k = 0; k < 2; k++)
+        fold->base.in[k] = (mamuto_chunk_in_t){ .size = map->out.size, .len = map->out.len };
+}
+
+enum mm_outcome mm_group_run(struct mm_runner *runner, uint64_t group)
+{
+    struct fold fold;
+    begin_fold(&fold, runner);
+    const struct mm_board_groups *groups = &fold.map->groups;
+    uint64_t begin = group * groups->group_items, end = begin + groups->group_items;
+    if (end > groups->n_items)
+        end = groups->n_items;
+    enum mm_outcome outcome = fold.absent || fold.size > ONE_BY_ONE_BYTES ? fold_one_by_one(&fold, begin, end)
+                                                                          : fold_tiles(&fold, begin, end);
+    if (outcome == MM_RAN && !collapse(&fold))
+        outcome = MM_FAILED;
+    if (outcome != MM_RAN)
+        return outcome;
+    if (!fold.entries[0].absent)
+        memcpy(runner->base.out + group * fold.size, stack_at(&fold, 0), fold.size);
+    if (fold.absent)
+        runner->view->arena_write[groups->absent_out + group] = fold.entries[0].absent;
+    return MM_RAN;
+}

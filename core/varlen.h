@@ -29,9 +29,10 @@ uint64_t mm_varlen_group(uint64_t n);
 bool mm_varlen_sum(const struct mm_varlen_parts *parts, const struct mm_varlen_record *records, uint64_t n,
                    uint64_t *bytes);
 /* Copies what n records stand for to data, from byte *at on, and writes the offset of each, in elements. *at: behind
- * them. false: a record lies outside the parts, or more would be copied than up to byte end. */
+ * them. past_caches: the whole is much more than caches hold, so that it had better not go through them. false: a record
+ * lies outside the parts, or more would be copied than up to byte end. */
 bool mm_varlen_gather(const struct mm_varlen_parts *parts, const struct mm_varlen_record *records, uint64_t n,
-                      size_t element, char *data, int64_t *offsets, uint64_t *at, uint64_t end);
+                      size_t element, bool past_caches, char *data, int64_t *offsets, uint64_t *at, uint64_t end);
 
 /* Bytes of the array that holds `bytes` of elements and the offsets of n items, and where these begin. false: more
  * than memory can hold. */

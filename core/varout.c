@@ -115,7 +115,7 @@ static int gather_here(struct varout *v, mamuto_error_t *err)
     struct mm_varlen_parts parts = parts_of(v);
     uint64_t n = v->plan.whole.n, at = 0, end = v->before[v->n_groups];
     int64_t *offsets = offsets_of(v);
-    if (!mm_varlen_gather(&parts, v->records, n, v->plan.whole.element, v->data, offsets, &at, end) || at != end)
+    if (!mm_varlen_gather(&parts, v->records, n, v->plan.whole.element, false, v->data, offsets, &at, end) || at != end)
         return damaged(err);
     offsets[n] = (int64_t)(end / v->plan.whole.element);
     return give(v, err);

@@ -11,7 +11,10 @@
 
 #include <stdio.h>
 
-enum { AT_ONCE = 256 /* records between two looks at the stop word */ };
+enum {
+    AT_ONCE = 256,        /* records between two looks at the stop word */
+    PAST_CACHES = 8 << 20 /* bytes of the result, from which on it is not kept in the caches */
+};
 
 union address {
     const char *bytes;
@@ -72,7 +75,8 @@ static bool gather_group(struct mm_runner *runner, const mamuto_chunk_t *chunk, 
     offsets += group * map->group;
     for (uint64_t i = 0; i < n; i += some) {
         some = n - i < AT_ONCE ? n - i : AT_ONCE;
-        if (!mm_varlen_gather(&parts, records + i, some, map->element, data, offsets + i, &at, end))
+        if (!mm_varlen_gather(&parts, records + i, some, map->element, map->in[4].size > PAST_CACHES, data, offsets + i,
+                              &at, end))
             return false;
         if (mm_map_stopped(runner->map))
             return true; /* nobody will look at it */

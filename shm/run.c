@@ -133,6 +133,7 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
     runner->gen = gen;
     runner->map = map;
     runner->staged = false;
+    runner->emitter.slab = NULL;
     runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op) : NULL;
     if (map->module != MM_NO_FUNCTION)
         runner->run = runner->modules[map->module].functions[map->function]->run;

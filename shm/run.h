@@ -41,6 +41,7 @@ struct mm_runner {
     struct mm_buffer packed[MAMUTO_MAX_ARGS];
     struct mm_pace pace[MM_MAX_MAPS];
     struct mm_slab slabs[MM_MAX_MAPS];
+    struct mm_emitter emitter; /* slab NULL: the function of this map does not emit */
     /* of the map that it is prepared for */
     uint64_t gen;
     struct mm_board_map *map;

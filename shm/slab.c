@@ -14,8 +14,6 @@
 
 #include <stdio.h>
 
-static struct mm_slab *slab_of(struct mm_runner *runner) { return &runner->slabs[mm_map_slot(runner->gen)]; }
-
 static struct mm_varlen_record *record_at(const struct mm_runner *runner, uint64_t item)
 {
     union {
@@ -33,64 +31,99 @@ static char *memory_at(const struct mm_runner *runner, uint64_t place)
 
 void mm_slab_begin(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
-    struct mm_slab *slab = slab_of(runner);
+    struct mm_slab *slab = &runner->slabs[mm_map_slot(runner->gen)];
     if (slab->gen != runner->gen)
         *slab = (struct mm_slab){ .gen = runner->gen };
     slab->mark = slab->place;
-    memset(record_at(runner, begin), 0, (end - begin) * sizeof(struct mm_varlen_record));
+    runner->emitter = (struct mm_emitter){ slab, record_at(runner, begin), __builtin_ctzll(runner->map->element) };
+    memset(runner->emitter.records, 0, (end - begin) * sizeof(struct mm_varlen_record));
 }
 
 void mm_slab_undo(struct mm_runner *runner)
 {
-    struct mm_slab *slab = slab_of(runner);
-    slab->place = slab->mark;
+    struct mm_slab *slab = runner->emitter.slab;
+    uint64_t bytes = slab->place - slab->mark;
+    slab->place -= bytes;
+    slab->left += bytes;
+    slab->at -= bytes;
 }
 
 /* Bytes behind the slab, if nobody has taken them: it is longer then. */
 static bool extend(struct mm_board_map *map, struct mm_slab *slab, uint64_t want, uint64_t least)
 {
-    struct mm_board_part *part = &map->parts[(slab->end & MM_VARLEN_SECOND) != 0];
-    uint64_t end = slab->end & ~MM_VARLEN_SECOND, left = part->bytes - end;
-    uint64_t take = want < left ? want : left;
-    if (!end || take < least || !atomic_compare_exchange_strong(&part->used, &end, end + take))
+    struct mm_board_part *part = &map->parts[(slab->place & MM_VARLEN_SECOND) != 0];
+    uint64_t end = (slab->place & ~MM_VARLEN_SECOND) + slab->left, rest = part->bytes - end;
+    uint64_t take = want < rest ? want : rest;
+    if (!slab->at || take < least || !atomic_compare_exchange_strong(&part->used, &end, end + take))
         return false;
-    slab->end += take;
+    slab->left += take;
     return true;
 }
 
-static bool take_of(struct mm_board_part *part, uint64_t number, uint64_t want, uint64_t least, struct mm_slab *slab)
+static bool take_of(struct mm_board_part *part, uint64_t want, uint64_t least, uint64_t *begin, uint64_t *bytes)
 {
     uint64_t used = atomic_load(&part->used), take;
     do {
-        uint64_t left = used < part->bytes ? part->bytes - used : 0;
+        uint64_t rest = used < part->bytes ? part->bytes - used : 0;
         take = want > part->slab ? want : part->slab;
-        take = take < left ? take : left;
+        take = take < rest ? take : rest;
         if (take < least)
             return false;
     } while (!atomic_compare_exchange_weak(&part->used, &used, used + take));
-    slab->place = slab->mark = number | used;
-    slab->end = slab->place + take;
+    *begin = used;
+    *bytes = take;
     return true;
+}
+
+static bool take(struct mm_runner *runner, struct mm_slab *slab, uint64_t want, uint64_t least)
+{
+    struct mm_board_map *map = runner->map;
+    uint64_t begin, bytes;
+    if (!take_of(&map->parts[0], want, least, &begin, &bytes)) {
+        if (!take_of(&map->parts[1], want, least, &begin, &bytes))
+            return false;
+        begin |= MM_VARLEN_SECOND;
+    }
+    slab->place = slab->mark = begin;
+    slab->left = bytes;
+    slab->at = memory_at(runner, begin);
+    return true;
+}
+
+static void put(struct mm_slab *slab, struct mm_varlen_record *record, const void *elements, uint64_t bytes)
+{
+    char *to = slab->at;
+    record->bytes += bytes;
+    slab->place += bytes;
+    slab->left -= bytes;
+    slab->at += bytes;
+    memcpy(to, elements, bytes);
+}
+
+/* Has the item's last element been emitted into this slab, and nothing since? */
+static bool is_last(const struct mm_slab *slab, const struct mm_varlen_record *record)
+{
+    return record->place + record->bytes == slab->place;
 }
 
 /* Room for `bytes` more of an item behind what it has. false: there is none. */
 static bool make_room(struct mm_runner *runner, struct mm_slab *slab, struct mm_varlen_record *record, uint64_t bytes)
 {
-    struct mm_board_map *map = runner->map;
-    uint64_t had = record->bytes, least, want;
-    if (__builtin_add_overflow(had, bytes, &least) || least > MM_VARLEN_SECOND)
+    uint64_t had = record->bytes, least, want, step;
+    if (__builtin_add_overflow(had, bytes, &least) || least >= MM_VARLEN_SECOND)
         return false;
     want = had ? had + least : least;
-    bool last = had == 0 || record->place + had == slab->place;
-    uint64_t left = slab->end - slab->place, step = map->parts[(slab->end & MM_VARLEN_SECOND) != 0].slab;
-    if (last && extend(map, slab, (want > step ? want : step), bytes - left))
-        return true;
-    if (!take_of(&map->parts[0], 0, want, least, slab) && !take_of(&map->parts[1], MM_VARLEN_SECOND, want, least, slab))
+    step = runner->map->parts[(slab->place & MM_VARLEN_SECOND) != 0].slab;
+    if (is_last(slab, record)) {
+        if (bytes <= slab->left || extend(runner->map, slab, want > step ? want : step, bytes - slab->left))
+            return true;
+    }
+    struct mm_varlen_record before = *record;
+    if (!take(runner, slab, want, least))
         return false;
+    *record = (struct mm_varlen_record){ .place = slab->place };
     if (had)
-        memcpy(memory_at(runner, slab->place), memory_at(runner, record->place), had);
-    record->place = slab->place;
-    slab->place += had;
+        put(slab, record, memory_at(runner, before.place), had);
     return true;
 }
 
@@ -104,10 +137,11 @@ static int no_room(mamuto_chunk_t *chunk, size_t i)
     return MAMUTO_ENOMEM;
 }
 
-int mm_slab_emit(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n)
+/* Whatever is not the usual case. */
+static __attribute__((noinline)) int emit_slowly(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n)
 {
     struct mm_runner *runner = chunk->host;
-    struct mm_slab *slab = slab_of(runner);
+    struct mm_slab *slab = runner->emitter.slab;
     size_t bytes;
     if (!(runner->map->flags & MM_MAP_EMITS)) {
         chunk->fail(chunk, i, MAMUTO_EINVAL, "it emits, but its signature has no result of variable length");
@@ -117,14 +151,26 @@ int mm_slab_emit(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n
         return no_room(chunk, i);
     if (bytes == 0)
         return 0;
-    struct mm_varlen_record *record = record_at(runner, chunk->first - runner->map->first + i);
+    struct mm_varlen_record *record = runner->emitter.records + i;
     if (record->bytes == 0)
         record->place = slab->place;
-    if (bytes > slab->end - slab->place || record->place + record->bytes != slab->place)
-        if (!make_room(runner, slab, record, bytes))
-            return no_room(chunk, i);
-    memcpy(memory_at(runner, slab->place), elements, bytes);
-    record->bytes += bytes;
-    slab->place += bytes;
+    if (!make_room(runner, slab, record, bytes))
+        return no_room(chunk, i);
+    put(slab, record, elements, bytes);
+    return 0;
+}
+
+int mm_slab_emit(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n)
+{
+    const struct mm_emitter *emitter = &((struct mm_runner *)chunk->host)->emitter;
+    struct mm_slab *slab = emitter->slab;
+    if (!slab || n == 0 || n > slab->left >> emitter->shift)
+        return emit_slowly(chunk, i, elements, n);
+    struct mm_varlen_record *record = emitter->records + i;
+    if (record->bytes == 0)
+        record->place = slab->place;
+    else if (!is_last(slab, record))
+        return emit_slowly(chunk, i, elements, n);
+    put(slab, record, elements, n << emitter->shift);
     return 0;
 }

@@ -5,11 +5,20 @@
 #include "core/mamuto.h"
 #include "shm/board.h"
 
-/* What a lane has of a map's parts. */
+/* What a lane has of a map's parts: the rest of a slab. */
 struct mm_slab {
-    uint64_t gen;        /* of the map */
-    uint64_t place, end; /* of the next element (core/varlen.h); of the slab's end */
-    uint64_t mark;       /* place before the call that runs, or the slab's begin if that is later */
+    uint64_t gen;   /* of the map */
+    uint64_t place; /* of the next element (core/varlen.h) */
+    uint64_t left;  /* bytes */
+    char *at;       /* its memory */
+    uint64_t mark;  /* place before the call that runs, or the slab's begin if that is later */
+};
+
+/* Of the call that runs. */
+struct mm_emitter {
+    struct mm_slab *slab;
+    struct mm_varlen_record *records; /* of the chunk's items */
+    int shift;                        /* of the element's bytes */
 };
 
 /* Items [begin, end) of the map are about to run: they have emitted nothing. */

@@ -31,6 +31,9 @@ static int check_options(struct check *c)
     if (call->item_timeout_ms < 0 || call->retries < 0)
         return FAIL(c, MAMUTO_EINVAL, "item_timeout_ms is %d and retries is %d; neither may be negative",
                     call->item_timeout_ms, call->retries);
+    if (call->priority < -MM_MOST_PRIORITY || call->priority > MM_MOST_PRIORITY)
+        return FAIL(c, MAMUTO_EINVAL, "priority is %d; it is %d to %d", call->priority, -MM_MOST_PRIORITY,
+                    MM_MOST_PRIORITY);
     if (call->on_error != MAMUTO_ON_ERROR_FAIL && call->on_error != MAMUTO_ON_ERROR_SKIP)
         return FAIL(c, MAMUTO_EINVAL, "on_error is %d; it is MAMUTO_ON_ERROR_FAIL or MAMUTO_ON_ERROR_SKIP",
                     call->on_error);

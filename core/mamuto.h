@@ -600,7 +600,7 @@ typedef struct {
 typedef struct {
     const char *name;   /* of the config; "localhost" is this machine */
     const char *state;  /* "starting", "up", "lost" */
-    const char *reason; /* why it is lost, else NULL */
+    const char *reason; /* why it is lost (for good, or until its workers are started anew), else NULL */
     int cores;          /* workers */
     uint64_t items;     /* settled there */
     uint64_t bytes_out, bytes_in;
@@ -613,7 +613,7 @@ typedef struct {
     const char *config;         /* path of a JSON config; NULL: $MAMUTO_CONFIG, else this machine with all cores */
     const char *config_text;    /* the config itself */
     const char *const *modules; /* paths of .c and .so files, ended by NULL */
-    struct uv_loop_s *loop; /* yours, for mamuto_open; NULL for mamuto_open_wait: a loop of its own, for _wait forms */
+    struct uv_loop_s *loop; /* yours, for mamuto_open; NULL: a loop of its own, for _wait forms and mamuto_dispatch */
     void *data;             /* yours: mamuto_data() */
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     /* A host has joined, was lost (with its reason), or is back. */
@@ -634,10 +634,11 @@ typedef struct {
 
 /* Opens a mapper: reads the config, starts the workers, builds and loads the modules.
  *   m        out: the mapper; to be closed by mamuto_close, also when on_open reports an error
- *   options  borrowed for the call; with your loop; a module's path is relative to the working directory
+ *   options  borrowed for the call; with your loop, or without one and with on_open, which comes from mamuto_dispatch
+ *            then; a module's path is relative to the working directory
  * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
- * Errors: EINVAL (no loop, both config and config_text, a closed standard stream), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
+ * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
  * ESIGNATURE, EHOST (the helper program is not found or dies), EVERSION. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 /* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
@@ -659,9 +660,10 @@ MAMUTO_API int mamuto_load_wait(mamuto_t *m, const char *path, mamuto_error_t *e
 /* Looks a function up. Errors: EFUNCTION, with the nearest name there is. */
 MAMUTO_API int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamuto_error_t *err);
 
-/* All functions there are, by module in the order of loading, and by line: how many; the first max of them in infos. */
+/* All functions there are, by module in the order of loading, and by line: how many; the first max of them in infos, which
+ * may be NULL where max is 0. Of a mapper that is not open yet: those of the modules that are loaded. */
 MAMUTO_API size_t mamuto_functions(mamuto_t *m, mamuto_function_t *infos, size_t max);
-/* All hosts of the mapper: how many; the first max of them in hosts. */
+/* All hosts of the mapper: how many; the first max of them in hosts, which may be NULL where max is 0. */
 MAMUTO_API size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max);
 
 /* Maps a function over its scattered arguments. Same result as this loop:
@@ -713,9 +715,13 @@ MAMUTO_API int mamuto_free(mamuto_t *m, void *p);
  * file's end), ENOMEM, ESYSTEM. */
 MAMUTO_API int mamuto_attach(mamuto_t *m, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
 
-/* For a mapper of mamuto_open_wait in a program with another loop (epoll, poll, GLib): watch the descriptor for reading,
- * wait at most so long, then call mamuto_dispatch, which calls back what is due and never blocks. -1 is for ever, or no
- * descriptor: the mapper lives on a loop of yours. */
+/* For a mapper without a loop of yours (options.loop NULL) in a program with a loop of another kind (epoll, poll, GLib):
+ *   watch mamuto_fd, always the same one, for reading, and wait at most mamuto_timeout_ms: -1 is for ever;
+ *   then call mamuto_dispatch, which calls back what is due and never blocks; too early, or too often, it does no harm.
+ * The timeout is asked for anew before each wait: calls of the mapper change it. An idle mapper wakes nobody: its timeout
+ * is -1, and the descriptor is not readable. mamuto_close is ended by mamuto_dispatch, too: m is gone when the dispatch
+ * that has called on_close returns (without an on_close: mamuto_close_wait ends it).
+ * -1, and EINVAL of mamuto_dispatch: a mapper on a loop of yours; for mamuto_dispatch also a callback of the mapper. */
 MAMUTO_API int mamuto_fd(const mamuto_t *m);
 MAMUTO_API int mamuto_timeout_ms(const mamuto_t *m);
 MAMUTO_API int mamuto_dispatch(mamuto_t *m);

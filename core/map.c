@@ -4,8 +4,9 @@
  *      ├────── no room ────────► QUEUED ── a map ends ──► RUNNING
  *      └────── no items, node gone, cancelled while queued ──► ENDED ── next turn of the loop ──► on_done
  *
- * on_done never comes from inside the call that began the map. A handle is freed when its on_done has returned.
- * Called on the loop's thread.
+ * Those that are queued begin by priority, then in the order of their coming; but each MM_PLAIN_TURN-th is the one that
+ * waits longest. on_done never comes from inside the call that began the map. A handle is freed when its on_done has
+ * returned. Called on the loop's thread.
  */
 #include "core/alloc.h"
 #include "core/error.h"
@@ -21,6 +22,25 @@ static void append(struct mm_map_list *list, struct mamuto_map_s *map)
     else
         list->first = map;
     list->last = map;
+}
+
+/* Into the queue: behind all of its priority, before those of a lower one. */
+static void enqueue(struct mm_map_list *list, struct mamuto_map_s *map)
+{
+    struct mamuto_map_s *before = list->last;
+    while (before && before->run.priority < map->run.priority)
+        before = before->previous;
+    if (before == list->last) {
+        append(list, map);
+        return;
+    }
+    map->previous = before;
+    map->next = before ? before->next : list->first;
+    map->next->previous = map;
+    if (before)
+        before->next = map;
+    else
+        list->first = map;
 }
 
 static void take_out(struct mm_map_list *list, struct mamuto_map_s *map)
@@ -96,7 +116,8 @@ static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
     if (code == MM_NODE_FULL) {
         map->state = MM_MAP_QUEUED;
         map->run.wait = map->run.help = false; /* when it begins, the caller will be asleep */
-        append(&m->queued, map);
+        map->arrival = m->n_queued++;
+        enqueue(&m->queued, map);
     } else {
         map->state = MM_MAP_RUNNING;
         map->fresh = true;
@@ -277,15 +298,26 @@ void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t 
         mm_map_tell_item_error(map, err);
 }
 
+/* The queued map that is to begin next; the queue is not empty. */
+static struct mamuto_map_s *next_queued(const mamuto_t *m)
+{
+    struct mamuto_map_s *next = m->queued.first;
+    bool by_priority = next->run.priority == m->queued.last->run.priority || (m->n_begun + 1) % MM_PLAIN_TURN;
+    for (struct mamuto_map_s *map = next; map && !by_priority; map = map->next)
+        next = map->arrival < next->arrival ? map : next;
+    return next;
+}
+
 /* There is room on the node again. */
 static void begin_queued(mamuto_t *m)
 {
     while (m->queued.first && m->state != MM_CLOSING) {
-        struct mamuto_map_s *map = m->queued.first;
+        struct mamuto_map_s *map = next_queued(m);
         mamuto_error_t err = { 0 };
         int code = m->ops->run(m->node, &map->run, &err);
         if (code == MM_NODE_FULL)
             return;
+        m->n_begun++;
         take_out(&m->queued, map);
         if (code) {
             deliver(map, code, &err);

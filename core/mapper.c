@@ -4,8 +4,8 @@
  *      └────── one of them failed ───────► FAILED ┴── close ──► CLOSING ── node closed, kick closed ──► freed
  *
  * One async handle, kick, brings everything that must not happen inside a call to the loop's next turn; it also keeps the
- * loop alive, by being referenced while anything is in flight. Close takes the node down first: only then can nothing
- * touch the caller's arrays any more, and the maps in flight are told.
+ * caller's loop alive, by being referenced while anything is in flight. Close takes the node down first: only then can
+ * nothing touch the caller's arrays any more, and the maps in flight are told.
  */
 #include "core/alloc.h"
 #include "core/error.h"
@@ -45,7 +45,7 @@ void mm_mapper_hold(mamuto_t *m)
 
 void mm_mapper_release(mamuto_t *m)
 {
-    if (--m->busy == 0)
+    if (--m->busy == 0 && !m->owns_loop) /* of its own loop it is kept alive for core/dispatch.c */
         uv_unref((uv_handle_t *)&m->kick);
 }
 
@@ -90,6 +90,8 @@ static void on_up(void *owner, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = owner;
     m->node_up = status == 0;
+    if (!status)
+        mm_hosts_on_state(m);
     if (status)
         mm_error_copy(&m->open_error, err);
     mm_mapper_look(m);
@@ -103,7 +105,7 @@ static void on_lost(void *owner, const mamuto_error_t *err)
 static void on_closed(void *owner);
 
 static const struct mm_node_events events = {
-    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, on_lost, on_closed
+    on_up, mm_mapper_on_function, mm_mapper_on_loaded, mm_map_on_item_error, mm_map_on_ran, mm_hosts_on_state, on_lost, on_closed
 };
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
@@ -149,7 +151,10 @@ static int begin(mamuto_t *m, mamuto_error_t *err)
     int code = uv_async_init(m->loop, &m->kick, on_kick);
     if (code == 0) {
         m->kick.data = m;
-        uv_unref((uv_handle_t *)&m->kick);
+        if (m->owns_loop)
+            uv_run(m->loop, UV_RUN_NOWAIT); /* from now on a kick makes its descriptor readable */
+        else
+            uv_unref((uv_handle_t *)&m->kick);
         return 0;
     }
     if (m->owns_loop)
@@ -169,7 +174,7 @@ static void start(mamuto_t *m, const char *const *modules)
         code = mm_mapper_load_program(m, err);
     for (size_t i = 0; !code && modules && modules[i]; i++)
         code = mm_mapper_load(m, modules[i], true, NULL, err);
-    if (code)
+    if (code || m->owns_loop) /* a first turn, for the watches */
         mm_mapper_kick(m);
 }
 
@@ -185,6 +190,7 @@ static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_e
     m->loop = options->loop ? options->loop : &m->own_loop;
     m->data = options->data;
     m->on_open = options->on_open;
+    m->on_host = options->on_host;
     code = read_config(m, options, err);
     if (!code && (code = begin(m, err)) != 0)
         mm_config_fini(&m->config);
@@ -203,17 +209,21 @@ int mamuto_open(mamuto_t **out, const mamuto_options_t *options, mamuto_error_t 
 {
     if (!out)
         return mm_error_set(err, MAMUTO_EINVAL, "mamuto_open: there is nowhere to put the mapper (m is NULL)");
-    if (!options || !options->loop)
+    if (!options || (!options->loop && !options->on_open))
         return mm_error_set(err, MAMUTO_EINVAL,
-                            "mamuto_open: options.loop is NULL: give it your loop, or use "
-                            "mamuto_open_wait");
+                            "mamuto_open: options.loop is NULL: give it your loop, or on_open, which comes from "
+                            "mamuto_dispatch then, or use mamuto_open_wait");
     return open_mapper(out, options, err);
 }
 
 /* --- closing ---------------------------------------------------------------------------------------------------- */
 
-static void free_mapper(mamuto_t *m)
+void mm_mapper_free(mamuto_t *m)
 {
+    if (m->owns_loop) {
+        uv_run(m->loop, UV_RUN_NOWAIT);
+        uv_loop_close(m->loop);
+    }
     mm_config_fini(&m->config);
     mm_mapper_free_modules(m);
     mm_free(m);
@@ -224,12 +234,15 @@ static void on_kick_closed(uv_handle_t *kick)
     mamuto_t *m = kick->data;
     void (*on_close)(void *) = m->on_close;
     void *data = m->data;
-    if (m->owns_loop)
-        m->gone = true; /* freed with its loop, by mamuto_close_wait */
-    else
-        free_mapper(m);
+    bool kept = m->owns_loop; /* it is freed with its loop, when this turn of it is over */
+    m->gone = true;
+    m->depth++;
+    if (!kept)
+        mm_mapper_free(m);
     if (on_close)
         on_close(data);
+    if (kept)
+        m->depth--;
 }
 
 /* The node is gone: nobody can touch an array any more. */
@@ -328,9 +341,7 @@ int mamuto_close_wait(mamuto_t *m)
         return code;
     while (!m->gone)
         uv_run(&m->own_loop, UV_RUN_ONCE);
-    uv_run(&m->own_loop, UV_RUN_NOWAIT);
-    uv_loop_close(&m->own_loop);
-    free_mapper(m);
+    mm_mapper_free(m);
     return 0;
 }
 

@@ -52,7 +52,8 @@ struct mamuto_map_s {
     void *data;
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
-    bool canceled; /* while queued */
+    bool canceled;    /* while queued */
+    uint64_t arrival; /* of m->n_queued */
     struct mm_waited *waited;
 };
 
@@ -70,7 +71,9 @@ struct mamuto {
     void *data;
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     void (*on_close)(void *data);
-    bool open_owed; /* on_open has not come yet */
+    void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
+    char host_reason[512]; /* of the last mamuto_host_t that was filled */
+    bool open_owed;        /* on_open has not come yet */
     mamuto_error_t open_error;
     const struct mm_node_ops *ops;
     struct mm_node *node;
@@ -79,8 +82,9 @@ struct mamuto {
     uint32_t n_modules, n_loading; /* loading: initial ones that are not there yet */
     const struct mm_function *last_function;
     char last_name[MM_MAX_MODULE_NAME * 2 + 2];
-    struct mm_map_list queued, running, ended;
-    struct mamuto_map_s *spare; /* the last one freed: the next one made */
+    struct mm_map_list queued, running, ended; /* queued: by priority */
+    uint64_t n_queued, n_begun;                /* maps that were ever queued, and that began after it */
+    struct mamuto_map_s *spare;                /* the last one freed: the next one made */
     uv_async_t kick;
     unsigned process; /* mm_process() of the one that opened it */
     int depth;        /* callbacks of this mapper on the stack */
@@ -95,6 +99,7 @@ void mm_mapper_hold(mamuto_t *m); /* one more thing in flight */
 void mm_mapper_release(mamuto_t *m);
 int mm_mapper_may_wait(const mamuto_t *m, const char *call, mamuto_error_t *err);
 void mm_mapper_look(mamuto_t *m); /* is the opening over? */
+void mm_mapper_free(mamuto_t *m); /* it is closed; with its own loop, if it has one */
 
 /* modules.c */
 int mm_mapper_load(mamuto_t *m, const char *path, bool initial, struct mm_mapper_module **module, mamuto_error_t *err);
@@ -106,6 +111,9 @@ void mm_mapper_cancel_loads(mamuto_t *m);
 void mm_mapper_free_modules(mamuto_t *m);
 /* By its full or its plain name; NULL with EFUNCTION. */
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
+
+/* hosts.c */
+void mm_hosts_on_state(void *owner); /* the node's host was lost, or is back */
 
 /* map.c */
 /* What a call is made into: map->run, and map->plan if it takes several. */

@@ -353,3 +353,17 @@ int mamuto_function(mamuto_t *m, const char *name, mamuto_function_t *info, mamu
         *info = f->info;
     return 0;
 }
+
+size_t mamuto_functions(mamuto_t *m, mamuto_function_t *infos, size_t max)
+{
+    size_t n = 0;
+    if (mm_mapper_check_process(m, "mamuto_functions", NULL))
+        return 0;
+    for (uint32_t i = 0; i < m->n_modules; i++) {
+        const struct mm_mapper_module *module = m->modules[i];
+        for (size_t j = 0; module->loaded && j < module->n_functions; j++, n++)
+            if (infos && n < max)
+                infos[n] = module->functions[j]->info;
+    }
+    return n;
+}

@@ -36,10 +36,20 @@ struct mm_node_events {
     void (*on_item_error)(void *owner, struct mm_run *run, const mamuto_error_t *err);
     /* All items of the run are settled, or it has ended early with a code. failed: items that failed. Once a run. */
     void (*on_ran)(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
+    /* What describe says of the node's state has changed, after on_up: it was lost, or is back. */
+    void (*on_state)(void *owner);
     /* The node is gone. */
     void (*on_lost)(void *owner, const mamuto_error_t *err);
     /* Nothing of the node is left: process, socket, memory, handle. Once, after close. */
     void (*on_closed)(void *owner);
+};
+
+/* What a program is told of a node's host. Strings belong to the node, until its next event. */
+struct mm_node_state {
+    const char *state, *reason; /* of mamuto_host_t */
+    int workers;
+    uint64_t items; /* settled there */
+    double busy;
 };
 
 struct mm_node_ops {
@@ -77,6 +87,7 @@ struct mm_node_ops {
     void (*settle)(struct mm_node *node, void *p);
     /* Workers that the node has; 0 before on_up. */
     int (*workers)(const struct mm_node *node);
+    void (*describe)(struct mm_node *node, struct mm_node_state *state);
 };
 
 extern const struct mm_node_ops mm_node_shm;

@@ -59,6 +59,9 @@ struct mm_groups {
 
 enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
 
+/* Those with more are served first; one turn in MM_PLAIN_TURN goes by order alone, so that nobody starves. */
+enum { MM_MOST_PRIORITY = 100, MM_PLAIN_TURN = 16 };
+
 struct mm_run {
     const struct mm_function *function; /* NULL, of groups: input 0 is folded itself */
     const struct mm_groups *groups;     /* NULL: its items are the call's */

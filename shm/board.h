@@ -17,6 +17,7 @@
  *   lane.parked       the lane; a waker (exchange)   seq_cst             futex: asleep, or about to be
  *   lane.cursor …     the lane                       release             read only when it is dead
  *   board.active      master                         seq_cst             bit per slot: there may be work
+ *   board.ranked      master                         seq_cst             of active: to be served by priority
  *   board.polling     master                         seq_cst             it sleeps on the eventfd, or is about to
  */
 #ifndef MM_SHM_BOARD_H
@@ -147,6 +148,7 @@ struct mm_board_map {
     _Alignas(MM_LINE) _Atomic uint64_t words[MM_MAX_LANES];
     _Alignas(MM_LINE) struct mm_returned returned[MM_MAX_RETURNED];
     uint32_t ready_version;                                     /* the master's own: the last value of ready but 0 */
+    _Atomic uint64_t singly_ticks;                              /* time of items that ran singly, not in busy_ticks */
     _Alignas(MM_LINE) struct mm_record records[MM_MAX_RECORDS]; /* of items */
     struct mm_record ended[MM_MAX_LANES];                       /* by lane: what ended the map, of no item */
     _Alignas(4096) char inline_bytes[MM_INLINE_BYTES];
@@ -194,6 +196,7 @@ struct mm_board {
     int32_t master_pid;
     uint32_t spin_max;                         /* most workers that spin at once */
     _Alignas(MM_LINE) _Atomic uint64_t active; /* bit per map slot */
+    _Atomic uint64_t ranked;                   /* of those, the maps of a priority other than 0 */
     _Atomic uint32_t caller;                   /* enum mm_caller: how the last caller waits */
     _Atomic int32_t caller_cpu;                /* its CPU, where no worker lingers; -1: it does not wait */
     _Alignas(MM_LINE) _Atomic uint32_t polling;

@@ -10,7 +10,7 @@
  */
 #include "shm/group.h"
 
-enum { TILE_BLOCKS = 64, TILE_BYTES = 1 << 15, ONE_BY_ONE_BYTES = 512, STEP_BYTES = 1 << 16, MAX_DEPTH = 64 };
+enum { TILE_BLOCKS = 128, TILE_BYTES = 1 << 16, ONE_BY_ONE_BYTES = 512, STEP_BYTES = 1 << 16, MAX_DEPTH = 64 };
 
 /* A value on the stack stands for 2^level units (tiles, or blocks). */
 struct entry {
@@ -23,8 +23,8 @@ struct fold {
     struct mm_runner *runner;
     const struct mm_board_map *map;
     const uint8_t *absent; /* by item; NULL: all are there */
-    mamuto_chunk_t base;
-    size_t size; /* of a value */
+    mamuto_chunk_t chunk;  /* of the fold */
+    size_t size;           /* of a value */
     uint64_t leaf;
     struct entry entries[MAX_DEPTH];
     unsigned depth;
@@ -41,6 +41,7 @@ void mm_group_prepare(struct mm_runner *runner)
 void mm_group_fini(struct mm_folder *folder)
 {
     mm_buffer_fini(&folder->items);
+    mm_buffer_fini(&folder->turned);
     mm_buffer_fini(&folder->values[0]);
     mm_buffer_fini(&folder->values[1]);
     mm_buffer_fini(&folder->stack);
@@ -50,6 +51,7 @@ static bool reserve(struct fold *fold, size_t items, size_t values)
 {
     struct mm_folder *folder = &fold->runner->folder;
     return mm_buffer_reserve(&folder->items, items * fold->size) &&
+           mm_buffer_reserve(&folder->turned, items * fold->size) &&
            mm_buffer_reserve(&folder->values[0], values * fold->size) &&
            mm_buffer_reserve(&folder->values[1], values * fold->size) &&
            mm_buffer_reserve(&folder->stack, (MAX_DEPTH + 1) * fold->size);
@@ -65,16 +67,16 @@ static enum mm_outcome no_memory(struct mm_runner *runner)
 static bool combine(struct fold *fold, const char *x, ptrdiff_t x_stride, const char *y, ptrdiff_t y_stride, char *out,
                     size_t n, uint64_t first_item)
 {
-    mamuto_chunk_t chunk = fold->base;
-    chunk.count = n;
-    chunk.in[0].data = x;
-    chunk.in[0].stride = x_stride;
-    chunk.in[1].data = y;
-    chunk.in[1].stride = y_stride;
-    chunk.out = out;
-    int code = fold->runner->folder.run(&chunk);
+    mamuto_chunk_t *chunk = &fold->chunk;
+    chunk->count = n;
+    chunk->in[0].data = x;
+    chunk->in[0].stride = x_stride;
+    chunk->in[1].data = y;
+    chunk->in[1].stride = y_stride;
+    chunk->out = out;
+    int code = fold->runner->folder.run(chunk);
     if (code)
-        chunk.fail(&chunk, 0, code, NULL);
+        chunk->fail(chunk, 0, code, NULL);
     if (!fold->runner->failure.code)
         return true;
     fold->runner->failure.node_item = mm_runner_first(fold->runner) + first_item;
@@ -128,17 +130,69 @@ static bool collapse(struct fold *fold)
 
 /* --- many blocks side by side --------------------------------------------------------------------------------------- */
 
-/* The i-th items of n blocks in a row. */
-static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, size_t n, uint64_t count, char **values,
+/* Two values of 8 bytes, or four of 4. */
+typedef uint64_t two __attribute__((vector_size(16)));
+typedef uint32_t four __attribute__((vector_size(16)));
+
+static void turn_2x2(const char *from, char *to, size_t row, size_t column)
+{
+    two a, b;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + row, sizeof b);
+    two low = { a[0], b[0] }, high = { a[1], b[1] };
+    memcpy(to, &low, sizeof low);
+    memcpy(to + column, &high, sizeof high);
+}
+
+static void turn_4x4(const char *from, char *to, size_t row, size_t column)
+{
+    four a, b, c, d;
+    memcpy(&a, from, sizeof a);
+    memcpy(&b, from + row, sizeof b);
+    memcpy(&c, from + 2 * row, sizeof c);
+    memcpy(&d, from + 3 * row, sizeof d);
+    four w = { a[0], b[0], c[0], d[0] }, x = { a[1], b[1], c[1], d[1] }, y = { a[2], b[2], c[2], d[2] },
+         z = { a[3], b[3], c[3], d[3] };
+    memcpy(to, &w, sizeof w);
+    memcpy(to + column, &x, sizeof x);
+    memcpy(to + 2 * column, &y, sizeof y);
+    memcpy(to + 3 * column, &z, sizeof z);
+}
+
+/* Rows of `count` values become columns of n: value i of row b goes to row i, where it is the b-th. In squares of a cache
+ * line, and in those by vectors of 16 bytes. false: not for values of this size, or such numbers of them. */
+static bool turn(const char *from, char *to, size_t size, size_t n, size_t count)
+{
+    size_t row = count * size, column = n * size, side = MM_LINE / size, step = 16 / size;
+    if ((size != 4 && size != 8) || n % side || count % side)
+        return false;
+    for (size_t b0 = 0; b0 < n; b0 += side)
+        for (size_t i0 = 0; i0 < count; i0 += side)
+            for (size_t i = i0; i < i0 + side; i += step)
+                for (size_t b = b0; b < b0 + side; b += step) {
+                    if (size == 8)
+                        turn_2x2(from + b * row + i * size, to + i * column + b * size, row, column);
+                    else
+                        turn_4x4(from + b * row + i * size, to + i * column + b * size, row, column);
+                }
+    return true;
+}
+
+/* The i-th items of n blocks at once. Packed ones are turned first, since a fold over packed items is vectorised. */
+static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, size_t n, char **values,
                         uint64_t first_item)
 {
     struct mm_folder *folder = &fold->runner->folder;
     char *to = folder->values[0].data, *spare = folder->values[1].data;
     ptrdiff_t size = (ptrdiff_t)fold->size, block = (ptrdiff_t)fold->leaf * stride;
-    if (count == 1)
-        for (size_t b = 0; b < n; b++)
-            memcpy(to + b * fold->size, items + (ptrdiff_t)b * block, fold->size);
-    for (uint64_t i = 1; i < count; i++) {
+    if (stride == size && turn(items, folder->turned.data, fold->size, n, (size_t)fold->leaf)) {
+        items = folder->turned.data;
+        block = size;
+        stride = (ptrdiff_t)n * size;
+    }
+    for (size_t b = 0; fold->leaf == 1 && b < n; b++)
+        memcpy(to + b * fold->size, items + (ptrdiff_t)b * block, fold->size);
+    for (uint64_t i = 1; i < fold->leaf; i++) {
         const char *x = i == 1 ? items : to;
         if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item))
             return false;
@@ -209,7 +263,7 @@ static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end
         return outcome;
     size_t blocks = (size_t)((end - begin) / fold->leaf);
     uint64_t rest = (end - begin) % fold->leaf, done = (uint64_t)blocks * fold->leaf;
-    bool right = blocks == 0 || fold_blocks(fold, items, stride, blocks, fold->leaf, &values, begin);
+    bool right = blocks == 0 || fold_blocks(fold, items, stride, blocks, &values, begin);
     if (right && rest)
         right = fold_last(fold, items + (ptrdiff_t)done * stride, stride, rest, values, blocks, begin + done);
     right = right && fold_tree(fold, values, blocks + (rest != 0), begin, &value) && push(fold, value, begin);
@@ -284,13 +338,13 @@ static void begin_fold(struct fold *fold, struct mm_runner *runner)
     fold->size = map->out.size;
     fold->leaf = map->groups.leaf_items;
     fold->depth = 0;
-    fold->base = runner->base;
-    fold->base.first = 0;
-    fold->base.dims = runner->folder.dims;
-    fold->base.out_stride = (ptrdiff_t)map->out.size;
-    fold->base.out_size = map->out.size;
+    fold->chunk = runner->base;
+    fold->chunk.first = 0;
+    fold->chunk.dims = runner->folder.dims;
+    fold->chunk.out_stride = (ptrdiff_t)map->out.size;
+    fold->chunk.out_size = map->out.size;
     for (int k = 0; k < 2; k++)
-        fold->base.in[k] = (mamuto_chunk_in_t){ .size = map->out.size, .len = map->out.len };
+        fold->chunk.in[k] = (mamuto_chunk_in_t){ .size = map->out.size, .len = map->out.len };
 }
 
 enum mm_outcome mm_group_run(struct mm_runner *runner, uint64_t group)

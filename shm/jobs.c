@@ -11,6 +11,7 @@
 
 #include "core/alloc.h"
 #include "core/cpus.h"
+#include "shm/account.h"
 #include "shm/clock.h"
 #include "shm/park.h"
 
@@ -342,6 +343,8 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     if (!run->wait)
         atomic_store(&board->polling, 1);
     atomic_store_explicit(&map->gen, job->gen, memory_order_release);
+    if (run->priority)
+        atomic_fetch_or(&board->ranked, UINT64_C(1) << slot);
     atomic_fetch_or(&board->active, UINT64_C(1) << slot);
     wake_workers(jobs, run, item_ticks, map);
     if (run->item_timeout_ms)
@@ -424,7 +427,10 @@ void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
     if (job->run->parts)
         mm_room_close(jobs->pool, job->saw_death || job->stopping ? NULL : &cost_of(jobs, job->run)->emitted, job->run,
                       map);
+    mm_account_settle(jobs, job);
     atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
+    if (job->run->priority)
+        atomic_fetch_and(&jobs->pool->board->ranked, ~(UINT64_C(1) << slot));
     atomic_store_explicit(&map->gen, 0, memory_order_release);
     if (job->saw_death)
         for (unsigned i = 0; i < MM_MAX_RETURNED; i++)

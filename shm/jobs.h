@@ -48,6 +48,8 @@ struct mm_jobs {
     uint32_t n_later;
     struct mm_record_list records; /* of the map that is being reported: 8 KB that no caller's stack has to hold */
     uint32_t fork_failures;        /* in a row, while no worker is up */
+    uint64_t items, busy_ticks;    /* of all maps that have left the board: shm/account.c */
+    uint64_t up_ns;                /* since when the workers are up; 0: they are not */
     /* of a caller that waits: shm/caller.c */
     struct mm_runner caller;
     const mamuto_module_t *own; /* the program's functions, or NULL */

@@ -1,77 +1,34 @@
-/* The node of this machine: ties pool and jobs to the caller's libuv loop. The only file of shm/ that knows a loop.
+/* The node of this machine: ties pool and jobs to the caller's libuv loop. With loop_watch.c the only
+ * file of shm/ that knows a loop; what only tells something is in node_calls.c.
  *
  *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
  *       │                          └── its socket ended ──────────►─┘ │
  *       └── it died ──► LOST ◄──────────────── died again and again ──┘        any ── close ──► CLOSING ── life ended ──► gone
  *
  * Three descriptors are watched: the eventfd (a map may have ended), the control socket (deaths, modules), the life pipe
- * (all processes are gone). Watches are heap objects of their own, since a handle lives until its close callback. All
- * are unreferenced: what keeps the loop alive is core's business. No event is called from inside an operation.
+ * (all processes are gone). All are unreferenced: what keeps the loop alive is core's business. No event is called from
+ * inside an operation.
  */
 #include "core/alloc.h"
 #include "core/cpus.h"
-#include "core/node.h"
 #include "core/program.h"
 #include "shm/clock.h"
-#include "shm/jobs.h"
+#include "shm/loop_watch.h"
+#include "shm/node_shm.h"
 #include "shm/park.h"
-#include "shm/stage.h"
 
-enum state { STARTING, UP, RESTARTING, LOST, CLOSING };
+#include <stdio.h>
 
-enum { TICK_MS = 20, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3, AT_ONCE_BYTES = 2 << 20 };
-
-struct watch {
-    uv_poll_t poll;
-    struct mm_node *node;
+enum {
+    TICK_MS = 20,
+    STOPPING_TICK_MS = 2,
+    FORCE_AFTER_MS = 1000,
+    GIVE_UP_AFTER_MS = 2000,
+    RESTARTS = 3,
+    AT_ONCE_BYTES = 2 << 20
 };
 
-struct mm_node {
-    enum state state;
-    struct mm_pool pool;
-    struct mm_jobs jobs;
-    struct mm_stager stager;
-    uv_loop_t *loop;
-    const struct mm_node_events *events;
-    void *owner;
-    struct watch *control, *event, *life;
-    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
-    uint64_t leave_ns; /* since when they are to leave */
-    uint32_t n_functions[MM_MAX_MODULES];
-    bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
-    uint32_t restarts;            /* since a map has ended */
-};
-
-/* --- watches --------------------------------------------------------------------------------------------------- */
-
-static void free_watch(uv_handle_t *handle) { mm_free(handle->data); }
-
-static void unwatch(struct watch **watch)
-{
-    if (*watch)
-        uv_close((uv_handle_t *)&(*watch)->poll, free_watch);
-    *watch = NULL;
-}
-
-static int watch_fd(struct mm_node *node, struct watch **watch, int fd, uv_poll_cb on_ready, mamuto_error_t *err)
-{
-    struct watch *fresh = mm_alloc(sizeof *fresh);
-    if (!fresh)
-        return mm_error_set(err, MAMUTO_ENOMEM, "no memory for a handle");
-    fresh->node = node;
-    int code = uv_poll_init(node->loop, &fresh->poll, fd);
-    if (code) {
-        mm_free(fresh);
-        return mm_error_set(err, MAMUTO_ESYSTEM, "cannot watch a descriptor: %s", uv_strerror(code));
-    }
-    fresh->poll.data = fresh;
-    *watch = fresh;
-    uv_poll_start(&fresh->poll, UV_READABLE, on_ready);
-    uv_unref((uv_handle_t *)&fresh->poll);
-    return 0;
-}
-
-static struct mm_node *node_of(uv_poll_t *poll) { return ((struct watch *)poll->data)->node; }
+static struct mm_node *node_of(uv_poll_t *poll) { return ((struct mm_loop_watch *)poll->data)->owner; }
 
 /* --- maps ------------------------------------------------------------------------------------------------------ */
 
@@ -111,20 +68,26 @@ static void finish(struct mm_node *node, struct mm_job *job)
 
 static void on_tick(uv_timer_t *timer);
 
-static bool needs_ticks(const struct mm_node *node)
+/* How often it is to be looked at by itself; 0: not at all. */
+static unsigned tick_ms(const struct mm_node *node)
 {
     bool needed = node->jobs.n_later > 0 || node->leave_ns || node->stager.first;
-    for (uint64_t used = node->jobs.used; used && !needed; used &= used - 1)
-        needed = node->jobs.slots[__builtin_ctzll(used)].stopping;
-    return needed;
+    for (uint64_t used = node->jobs.used; used; used &= used - 1)
+        if (node->jobs.slots[__builtin_ctzll(used)].stopping)
+            return STOPPING_TICK_MS;
+    return needed ? TICK_MS : 0;
 }
 
 static void set_timer(struct mm_node *node)
 {
-    if (!needs_ticks(node))
+    unsigned ms = tick_ms(node);
+    if (ms == node->tick_ms)
+        return;
+    node->tick_ms = ms;
+    if (ms)
+        uv_timer_start(&node->timer, on_tick, ms, ms);
+    else
         uv_timer_stop(&node->timer);
-    else if (!uv_is_active((uv_handle_t *)&node->timer))
-        uv_timer_start(&node->timer, on_tick, TICK_MS, TICK_MS);
 }
 
 /* Looks at every map, having said before that it is about to sleep. */
@@ -210,6 +173,9 @@ static void on_up(void *owner, int status, const mamuto_error_t *err)
     if (node->state != STARTING)
         return;
     node->state = status ? LOST : UP;
+    node->jobs.up_ns = mm_now_ns();
+    if (status)
+        snprintf(node->reason, sizeof node->reason, "%s", err->text);
     node->events->on_up(node->owner, status, err);
 }
 
@@ -259,10 +225,20 @@ static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded
 
 static void give_up_control(struct mm_node *node, bool force)
 {
-    unwatch(&node->control);
+    mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, force);
     node->leave_ns = mm_now_ns();
     set_timer(node);
+}
+
+/* Its workers are gone, or are going; others will be forked. */
+static void set_restarting(struct mm_node *node)
+{
+    if (node->state != UP)
+        return;
+    node->state = RESTARTING;
+    snprintf(node->reason, sizeof node->reason, "the process that forks the workers died; it is started anew");
+    node->events->on_state(node->owner);
 }
 
 static void on_control(uv_poll_t *poll, int status, int events)
@@ -270,9 +246,8 @@ static void on_control(uv_poll_t *poll, int status, int events)
     (void)events;
     struct mm_node *node = node_of(poll);
     if (!mm_pool_on_control(&node->pool) || status < 0) {
-        if (node->state == UP)
-            node->state = RESTARTING;
         give_up_control(node, false);
+        set_restarting(node);
     }
     if (node->state != CLOSING)
         check_all(node);
@@ -284,9 +259,9 @@ static int start(struct mm_node *node, mamuto_error_t *err)
 {
     int code = mm_pool_start(&node->pool, err);
     if (node->pool.life >= 0 && !code)
-        code = watch_fd(node, &node->life, node->pool.life, on_life, err);
+        code = mm_loop_watch_fd(node->loop, node, &node->life, node->pool.life, on_life, err);
     if (node->pool.control >= 0 && !code)
-        code = watch_fd(node, &node->control, node->pool.control, on_control, err);
+        code = mm_loop_watch_fd(node->loop, node, &node->control, node->pool.control, on_control, err);
     return code;
 }
 
@@ -294,6 +269,7 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
 {
     bool was_up = node->state != STARTING;
     node->state = LOST;
+    snprintf(node->reason, sizeof node->reason, "%s", err->text);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++) {
         struct mm_job *job = &node->jobs.slots[slot];
         if (!job->run)
@@ -304,9 +280,10 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
             node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
     }
     mm_stager_lose(&node->stager, err);
-    if (was_up)
+    if (was_up) {
+        node->events->on_state(node->owner);
         node->events->on_lost(node->owner, err);
-    else
+    } else
         node->events->on_up(node->owner, err->code, err);
 }
 
@@ -326,6 +303,7 @@ static void fail_loads(struct mm_node *node)
 static void restart(struct mm_node *node)
 {
     mamuto_error_t err = { 0 };
+    set_restarting(node);
     fail_loads(node);
     mm_jobs_on_all_dead(&node->jobs);
     if (node->state == STARTING)
@@ -334,6 +312,7 @@ static void restart(struct mm_node *node)
         mm_error_set(&err, MAMUTO_EHOST, "the process that forks the workers died %d times in a row", RESTARTS + 1);
     else if (start(node, &err) == 0) {
         node->state = UP;
+        node->events->on_state(node->owner);
         check_all(node);
         return;
     }
@@ -351,9 +330,9 @@ static void on_timer_closed(uv_handle_t *timer)
 
 static void take_down(struct mm_node *node)
 {
-    unwatch(&node->control);
-    unwatch(&node->event);
-    unwatch(&node->life);
+    mm_loop_unwatch(&node->control);
+    mm_loop_unwatch(&node->event);
+    mm_loop_unwatch(&node->life);
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
     mm_pool_fini(&node->pool);
@@ -363,11 +342,11 @@ static void take_down(struct mm_node *node)
 /* No process of the pool is left. */
 static void on_all_gone(struct mm_node *node)
 {
-    unwatch(&node->life);
+    mm_loop_unwatch(&node->life);
     mm_pool_close_life(&node->pool);
     if (node->control) /* what it said before it died */
         mm_pool_on_control(&node->pool);
-    unwatch(&node->control);
+    mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
     node->leave_ns = 0;
     if (node->state == CLOSING)
@@ -430,7 +409,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
-    code = watch_fd(node, &node->event, node->pool.event, on_event, err);
+    code = mm_loop_watch_fd(node->loop, node, &node->event, node->pool.event, on_event, err);
     if (!code)
         code = start(node, err);
     *out = node; /* also after a failure: what was begun is taken down by close */
@@ -444,7 +423,7 @@ static void close_node(struct mm_node *node)
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;
-    unwatch(&node->control);
+    mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
     if (!node->life) {
         if (node->pool.server > 0) /* started, but never watched */
@@ -496,10 +475,22 @@ static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, co
     return mm_pool_attach(&node->pool, fd, offset, bytes, p, err);
 }
 
-static int workers(const struct mm_node *node)
-{
-    return node->state == STARTING ? 0 : (int)node->pool.board->n_workers;
-}
-
-const struct mm_node_ops mm_node_shm = { "shm",      open_node,   close_node, load,    run,    cancel,  NULL,   assist,
-                                         prepare_help, alloc, free_array, array_bytes, attach, reserve, settle, workers };
+const struct mm_node_ops mm_node_shm = {
+    "shm",
+    open_node,
+    close_node,
+    load,
+    run,
+    cancel,
+    NULL,
+    assist,
+    prepare_help,
+    alloc,
+    free_array,
+    array_bytes,
+    attach,
+    reserve,
+    settle,
+    mm_node_shm_workers,
+    mm_node_shm_describe,
+};

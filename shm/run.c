@@ -388,6 +388,7 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
     enum mm_outcome outcome = taken->singly ? MM_FAILED : run_whole(runner, taken);
     if (outcome == MM_RAN) {
         uint64_t ticks = mm_ticks() - start;
+        runner->busy_ticks += ticks;
         uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
         mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
         MM_POINT("ran");
@@ -400,6 +401,9 @@ void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
                 mm_claim_make_singly(runner->board, map, runner->self, taken);
             complete = run_singly(runner, taken);
         }
+        uint64_t ticks = mm_ticks() - start;
+        runner->busy_ticks += ticks;
+        atomic_fetch_add_explicit(&map->singly_ticks, ticks, memory_order_relaxed);
         mm_claim_release(lane);
     }
     bool tell = atomic_load(&map->stop) & MM_NOTIFY || (complete && atomic_load(&runner->board->polling));

@@ -28,7 +28,7 @@ struct mm_failure {
 struct mm_folder {
     int (*run)(mamuto_chunk_t *);
     size_t dims[MAMUTO_MAX_DIMS];
-    struct mm_buffer items, values[2], stack;
+    struct mm_buffer items, turned, values[2], stack;
 };
 
 struct mm_runner {
@@ -51,6 +51,7 @@ struct mm_runner {
     struct mm_folder folder;      /* of a map over groups */
     bool staged;
     struct mm_failure failure; /* of the call that runs */
+    uint64_t busy_ticks;       /* that it spent on items */
 };
 
 enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };

@@ -1,11 +1,14 @@
 /* A worker's loop: look at the maps in flight in turn, a chunk each; with nothing to do, spin a little, then sleep.
  *
+ * Maps of a higher priority are served first, those of the same in turn. One chunk in MM_PLAIN_TURN goes to the next map
+ * in turn, whatever its priority, so that each gets on. Where all priorities are 0, nothing is looked up.
  * One thread. It never ends by itself, except to be forked anew when a file was attached that it has not mapped. Its
  * death at any point is repaired by the master's sweep. It loads a module when it first meets a map of it.
  */
 #include "shm/worker.h"
 
 #include "core/error.h"
+#include "core/run.h"
 #include "shm/park.h"
 #include "shm/testpoint.h"
 
@@ -17,7 +20,9 @@ struct state {
     const struct mm_worker *worker;
     struct mm_loaded modules[MM_MAX_MODULES];
     unsigned next_slot;
-    bool woken; /* or has work to share, and has not passed it on yet */
+    unsigned next_plain; /* of the turns that do not look at priorities */
+    unsigned ranked;     /* chunks since the last one of these */
+    bool woken;          /* or has work to share, and has not passed it on yet */
 };
 
 static bool has_files(const struct state *state, const struct mm_board_map *map)
@@ -106,17 +111,64 @@ static bool serve_map(struct state *state, unsigned slot)
     return any;
 }
 
+/* The first of these slots, from one on, round the end. */
+static unsigned first_from(uint64_t slots, unsigned from)
+{
+    uint64_t later = slots & (UINT64_MAX << from);
+    return (unsigned)__builtin_ctzll(later ? later : slots);
+}
+
+/* Those of the highest priority among these slots. A map that has just been replaced is looked at as the other one: it
+ * costs one chunk in the wrong order. */
+static uint64_t highest(const struct mm_board *board, uint64_t slots)
+{
+    int best = -MM_MOST_PRIORITY - 1;
+    uint64_t found = 0;
+    for (uint64_t left = slots; left; left &= left - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(left);
+        int priority = board->maps[slot].priority;
+        if (priority > best)
+            found = 0;
+        if (priority >= best) {
+            best = priority;
+            found |= UINT64_C(1) << slot;
+        }
+    }
+    return found;
+}
+
+/* One chunk, of the map whose turn it is. */
+static bool serve_ranked(struct state *state, uint64_t untried)
+{
+    bool plain = ++state->ranked >= MM_PLAIN_TURN;
+    unsigned *next = plain ? &state->next_plain : &state->next_slot;
+    if (plain)
+        state->ranked = 0;
+    while (untried) {
+        unsigned slot = first_from(plain ? untried : highest(state->worker->board, untried), *next);
+        untried &= ~(UINT64_C(1) << slot);
+        if (!serve_map(state, slot))
+            continue;
+        *next = (slot + 1) % MM_MAX_MAPS;
+        return true;
+    }
+    return false;
+}
+
 /* Every map in flight once, beginning with another one each time. true: there was something to do. */
 static bool serve(void *context)
 {
     struct state *state = context;
-    uint64_t active = atomic_load_explicit(&state->worker->board->active, memory_order_acquire);
-    uint64_t later = active & (UINT64_MAX << state->next_slot), sooner = active ^ later;
+    struct mm_board *board = state->worker->board;
+    uint64_t active = atomic_load_explicit(&board->active, memory_order_acquire);
     bool any = false;
-    for (; later; later &= later - 1)
-        any |= serve_map(state, (unsigned)__builtin_ctzll(later));
-    for (; sooner; sooner &= sooner - 1)
-        any |= serve_map(state, (unsigned)__builtin_ctzll(sooner));
+    for (uint64_t left = active; left;) {
+        if (atomic_load_explicit(&board->ranked, memory_order_relaxed) && (active & (active - 1)))
+            return any || serve_ranked(state, active);
+        unsigned slot = first_from(left, state->next_slot);
+        left &= ~(UINT64_C(1) << slot);
+        any |= serve_map(state, slot);
+    }
     state->next_slot = (state->next_slot + 1) % MM_MAX_MAPS;
     return any;
 }

@@ -4,7 +4,8 @@
 static int usage(void)
 {
     peer_die("ours like N [help] [item] [private] [denied] [pinned] [each] | ours uneven LOW_US N SHAPE | "
-             "ours crash|memory|wake|wake-help|open|idle | ours wake-many WORKERS");
+             "ours crash|memory|wake|wake-help|open|idle|many-maps|many-waits|small-beside-big|cancel | "
+             "ours wake-many WORKERS");
 }
 
 static int serve_like(int n_words, char **words)
@@ -35,8 +36,10 @@ int main(int argc, char **argv)
         const char *name;
         int (*serve)(void);
     } rows[] = {
-        { "crash", ours_crash },         { "memory", ours_memory }, { "wake", ours_wake },
-        { "wake-help", ours_wake_help }, { "open", ours_open_row }, { "idle", ours_idle },
+        { "crash", ours_crash },         { "memory", ours_memory },        { "wake", ours_wake },
+        { "wake-help", ours_wake_help }, { "open", ours_open_row },        { "idle", ours_idle },
+        { "many-maps", ours_many },      { "many-waits", ours_many_wait }, { "small-beside-big", ours_beside },
+        { "cancel", ours_cancel },
     };
     if (argc >= 3 && !strcmp(argv[1], "like"))
         return serve_like(argc - 2, argv + 2);

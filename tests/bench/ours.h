@@ -33,5 +33,9 @@ int ours_wake_help(void);
 int ours_wake_many(int workers);
 int ours_open_row(void);
 int ours_idle(void);
+int ours_many(void);
+int ours_many_wait(void);
+int ours_beside(void);
+int ours_cancel(void);
 
 #endif

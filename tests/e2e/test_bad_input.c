@@ -415,8 +415,8 @@ static void mapper_that_is_null_is_refused(void **state)
     assert_int_equal(mamuto_cancel(NULL), MAMUTO_EINVAL);
 }
 
-/* Without a loop nothing would ever call back: the mapper would be neither open nor not. */
-static void open_without_a_loop_is_refused(void **state)
+/* Nobody would ever learn whether the mapper is open. */
+static void open_without_loop_and_on_open_is_refused(void **state)
 {
     (void)state;
     mamuto_t *other = NULL;
@@ -455,7 +455,7 @@ int main(void)
         cmocka_unit_test(attach_refuses_what_is_not_in_the_file),
         cmocka_unit_test(null_where_something_is_to_be_put_is_refused),
         cmocka_unit_test(mapper_that_is_null_is_refused),
-        cmocka_unit_test(open_without_a_loop_is_refused),
+        cmocka_unit_test(open_without_loop_and_on_open_is_refused),
     };
     return cmocka_run_group_tests_name("e2e_bad_input", tests, set_up, tear_down);
 }

@@ -43,6 +43,21 @@ MAMUTO_KERNEL(twice, "f8 -> f8")
         out[i] = 2 * x[i];
     return 0;
 }
+MAMUTO_FUNCTION(draw, "-> f8")
+{
+    mamuto_rng_t r = MAMUTO_RNG();
+    MAMUTO_OUT(double) = mamuto_uniform(&r) + (double)(mamuto_random(&r) & 1);
+    return 0;
+}
+MAMUTO_KERNEL(draws, "-> f8")
+{
+    double *out = MAMUTO_PACKED_OUT(double);
+    for (size_t i = 0; i < MAMUTO_COUNT; i++) {
+        mamuto_rng_t r = MAMUTO_KERNEL_RNG(i);
+        out[i] = mamuto_uniform(&r);
+    }
+    return 0;
+}
 EOF
 cat >"$work/program.c" <<'EOF'
 #include "mamuto.h"

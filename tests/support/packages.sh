@@ -10,7 +10,7 @@ BUILD_NEEDS=(
 # shellcheck disable=SC2034
 TEST_NEEDS=(
     gcc=gcc 'g++=g++' clang=clang libcmocka-dev=pc:cmocka clang-format=clang-format clang-tidy=clang-tidy
-    shellcheck=shellcheck valgrind=valgrind spin=spin procps=ps
+    shellcheck=shellcheck valgrind=valgrind spin=spin procps=ps libglib2.0-dev=pc:glib-2.0
 )
 
 has() { # probe: is it there?

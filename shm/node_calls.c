@@ -1,0 +1,19 @@
+/* What the node of this machine tells: its state, and how far a map is. Operations of core/node.h that change nothing.
+ * Called on the loop's thread. */
+#include "shm/account.h"
+#include "shm/node_shm.h"
+
+int mm_node_shm_workers(const struct mm_node *node)
+{
+    return node->state == STARTING ? 0 : (int)node->pool.board->n_workers;
+}
+
+void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state)
+{
+    static const char *const names[] = { "starting", "up", "lost", "lost", "lost" };
+    const char *reason = node->state == CLOSING ? "the mapper is being closed" : node->reason;
+    *state = (struct mm_node_state){ .state = names[node->state] };
+    state->reason = node->state > UP ? reason : NULL;
+    state->workers = mm_node_shm_workers(node);
+    mm_account_total(&node->jobs, &state->items, &state->busy);
+}

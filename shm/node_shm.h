@@ -1,0 +1,34 @@
+/* The node of this machine, as the two files know it that make it: node_shm.c, node_calls.c. */
+#ifndef MM_SHM_NODE_SHM_H
+#define MM_SHM_NODE_SHM_H
+
+#include "core/node.h"
+#include "shm/jobs.h"
+#include "shm/loop_watch.h"
+#include "shm/stage.h"
+
+enum mm_node_shm_state { STARTING, UP, RESTARTING, LOST, CLOSING };
+
+struct mm_node {
+    enum mm_node_shm_state state;
+    struct mm_pool pool;
+    struct mm_jobs jobs;
+    struct mm_stager stager;
+    uv_loop_t *loop;
+    const struct mm_node_events *events;
+    void *owner;
+    struct mm_loop_watch *control, *event, *life;
+    uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
+    unsigned tick_ms;  /* its period, 0: it is off */
+    uint64_t leave_ns; /* since when they are to leave */
+    uint32_t n_functions[MM_MAX_MODULES];
+    bool loading[MM_MAX_MODULES]; /* on_loaded is owed */
+    uint32_t restarts;            /* since a map has ended */
+    char reason[512];             /* why it is RESTARTING or LOST */
+};
+
+/* Of the operations, those that only tell: node_calls.c. */
+int mm_node_shm_workers(const struct mm_node *node);
+void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state);
+
+#endif

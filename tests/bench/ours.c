@@ -4,7 +4,7 @@
 static int usage(void)
 {
     peer_die("ours like N [help] [item] [private] [denied] [pinned] [each] | ours uneven LOW_US N SHAPE | "
-             "ours crash|memory|wake|wake-help|open|idle|many-maps|many-waits|small-beside-big|cancel | "
+             "ours crash|memory|wake|wake-help|open|idle|var-out|many-maps|many-waits|small-beside-big|cancel | "
              "ours wake-many WORKERS");
 }
 
@@ -38,6 +38,7 @@ int main(int argc, char **argv)
     } rows[] = {
         { "crash", ours_crash },         { "memory", ours_memory },        { "wake", ours_wake },
         { "wake-help", ours_wake_help }, { "open", ours_open_row },        { "idle", ours_idle },
+        { "var-out", ours_var_out },
         { "many-maps", ours_many },      { "many-waits", ours_many_wait }, { "small-beside-big", ours_beside },
         { "cancel", ours_cancel },
     };

@@ -26,6 +26,7 @@ void ours_shares(mamuto_t *m, mamuto_call_t *call, int place, double ms);
 
 int ours_like(const struct ours_options *options);
 int ours_uneven(double low_us, size_t n, const char *shape);
+int ours_var_out(void);
 int ours_crash(void);
 int ours_memory(void);
 int ours_wake(void);

@@ -168,6 +168,7 @@ const struct plan plans[] = {
       .run = run_pairs,
       .unit = "us",
       .peers = { "ours: ours like 1000000 private denied", MEMCPY } },
+    { .name = "var-out", .run = run_pairs, .unit = "us", .peers = { "ours: ours var-out", "openmp: omp-texts" } },
     { .name = "wake", .run = run_pairs, .unit = "us", .peers = { "ours: ours wake", "bare: wake" } },
     { .name = "wake-help", .run = run_pairs, .unit = "us", .peers = { "ours: ours wake-help", "tbb: tbb wake" } },
     { .name = "wake-many", .run = run_constant, .unit = "us", .peers = { "ours: ours wake-many 64" }, .constant = 50 },

@@ -221,10 +221,11 @@ static int check_output(struct check *c)
                     "result_stride are 0",
                     signature);
     if (variable && !call->result_var)
-        return FAIL(c, MAMUTO_EARGS, "call.result_var is NULL, and its result is of variable length (\"%s\")", signature);
-    if (!variable && call->result_var)
-        return FAIL(c, MAMUTO_EARGS, "call.result_var is set, but \"%s\" has a result of fixed size: call.result takes it",
+        return FAIL(c, MAMUTO_EARGS, "call.result_var is NULL, and its result is of variable length (\"%s\")",
                     signature);
+    if (!variable && call->result_var)
+        return FAIL(c, MAMUTO_EARGS,
+                    "call.result_var is set, but \"%s\" has a result of fixed size: call.result takes it", signature);
     return 0;
 }
 

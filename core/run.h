@@ -72,7 +72,7 @@ struct mm_run {
     ptrdiff_t result_stride;               /* bytes from item to item, never 0 */
     size_t out_size, out_len;
     size_t dims[MAMUTO_MAX_DIMS];
-    struct mm_run_parts *parts;   /* the function emits, elements of so many bytes; its result are records. NULL: no */
+    struct mm_run_parts *parts; /* the function emits, elements of so many bytes; its result are records. NULL: no */
     size_t element;
     enum mm_op op;
     struct mm_run_gather gather; /* of another op */

@@ -53,30 +53,44 @@ static const char *find(const struct mm_varlen_parts *parts, uint64_t place, uin
     return offset <= room && bytes <= room - offset ? parts->data[second] + offset : NULL;
 }
 
-bool mm_varlen_sum(const struct mm_varlen_parts *parts, const struct mm_varlen_record *records, uint64_t n,
-                   uint64_t *bytes)
+/* Bytes of a long item. false: it lies outside the parts. */
+static bool read_long(const struct mm_varlen_parts *parts, mm_varlen_record record, uint64_t *bytes)
+{
+    const char *head = find(parts, mm_varlen_place(record), MM_VARLEN_HEAD);
+    if (head)
+        memcpy(bytes, head, MM_VARLEN_HEAD);
+    return head && *bytes < MM_VARLEN_SECOND && find(parts, mm_varlen_place(record), MM_VARLEN_HEAD + *bytes);
+}
+
+bool mm_varlen_sum(const struct mm_varlen_parts *parts, const mm_varlen_record *records, uint64_t n, uint64_t *bytes)
 {
     uint64_t sum = 0;
     bool right = true;
     for (uint64_t i = 0; i < n; i++) {
-        right &= !records[i].bytes || find(parts, records[i].place, records[i].bytes);
-        right &= !__builtin_add_overflow(sum, records[i].bytes, &sum);
+        uint64_t some = mm_varlen_short(records[i]);
+        if (some == MM_VARLEN_LONG)
+            right &= read_long(parts, records[i], &some);
+        else
+            right &= !some || find(parts, mm_varlen_place(records[i]), some);
+        right &= !__builtin_add_overflow(sum, some, &sum);
     }
     *bytes = sum;
     return right;
 }
 
-/* Records from the first on that lie one behind the other (empty ones anywhere): their number; their bytes. */
-static uint64_t stretch(const struct mm_varlen_record *records, uint64_t n, int shift, int64_t *offsets, uint64_t at,
-                        uint64_t *bytes)
+/* Short records from the first on that lie one behind the other (empty ones anywhere): their number, place and bytes. */
+static uint64_t stretch(const mm_varlen_record *records, uint64_t n, int shift, int64_t *offsets, uint64_t at,
+                        uint64_t *place, uint64_t *bytes)
 {
-    uint64_t i = 0, sum = 0, more, begin = records[0].place;
-    for (; i < n; i++, sum = more) {
-        if (sum == 0)
-            begin = records[i].place;
-        else if (records[i].bytes && records[i].place != begin + sum)
+    uint64_t i = 0, sum = 0;
+    *place = 0;
+    for (uint64_t some; i < n; i++, sum += some) {
+        some = mm_varlen_short(records[i]);
+        if (some == MM_VARLEN_LONG)
             break;
-        if (__builtin_add_overflow(sum, records[i].bytes, &more))
+        if (sum == 0)
+            *place = mm_varlen_place(records[i]);
+        else if (some && mm_varlen_place(records[i]) != *place + sum)
             break;
         offsets[i] = (int64_t)((at + sum) >> shift);
     }
@@ -84,18 +98,21 @@ static uint64_t stretch(const struct mm_varlen_record *records, uint64_t n, int 
     return i;
 }
 
-bool mm_varlen_gather(const struct mm_varlen_parts *parts, const struct mm_varlen_record *records, uint64_t n,
-                      size_t element, bool past_caches, char *data, int64_t *offsets, uint64_t *at, uint64_t end)
+bool mm_varlen_gather(const struct mm_varlen_parts *parts, const mm_varlen_record *records, uint64_t n, size_t element,
+                      bool past_caches, char *data, int64_t *offsets, uint64_t *at, uint64_t end)
 {
     int shift = __builtin_ctzll((unsigned long long)element); /* elements have 1, 2, 4, 8 or 16 bytes */
     for (uint64_t i = 0, run; i < n; i += run) {
-        uint64_t bytes, empty = i;
-        run = stretch(records + i, n - i, shift, offsets + i, *at, &bytes);
-        if (!run)
-            return false;
-        while (!records[empty].bytes && empty + 1 < i + run)
-            empty++;
-        const char *from = bytes ? find(parts, records[empty].place, bytes) : data;
+        uint64_t place, bytes = 0;
+        run = stretch(records + i, n - i, shift, offsets + i, *at, &place, &bytes);
+        if (!run) { /* a long one */
+            if (!read_long(parts, records[i], &bytes))
+                return false;
+            offsets[i] = (int64_t)(*at >> shift);
+            place = mm_varlen_place(records[i]) + MM_VARLEN_HEAD;
+            run = 1;
+        }
+        const char *from = bytes ? find(parts, place, bytes) : data;
         if (!from || bytes > end - *at)
             return false;
         if (past_caches)

@@ -26,9 +26,9 @@ struct varout {
     enum phase phase;
     mamuto_var_t *out;
     uint64_t group, n_groups;
-    struct mm_varlen_record *records; /* scratch memory of the node: n of them, and behind them: */
-    uint64_t *before;                 /* n_groups + 1: bytes of each group, then before it */
-    uint64_t *ran;                    /* n_groups: what the gathering map has for a result */
+    mm_varlen_record *records; /* scratch memory of the node: n of them, and behind them: */
+    uint64_t *before;          /* n_groups + 1: bytes of each group, then before it */
+    uint64_t *ran;             /* n_groups: what the gathering map has for a result */
     struct mm_run_parts parts;
     char *data; /* the result, until it is given */
     uint64_t offsets_at;
@@ -36,10 +36,7 @@ struct varout {
     mamuto_error_t err;
 };
 
-static struct varout *of(const struct mamuto_map_s *map)
-{
-    return (struct varout *)(void *)map->plan; /* first */
-}
+static struct varout *of(const struct mamuto_map_s *map) { return (struct varout *)(void *)map->plan; /* first */ }
 
 static int64_t *offsets_of(const struct varout *v) { return (int64_t *)(void *)(v->data + v->offsets_at); }
 
@@ -131,8 +128,8 @@ static int take_memory(struct mamuto_map_s *map, uint64_t bytes, mamuto_error_t 
     v->data = map->mapper->ops->reserve(map->mapper->node, whole, &why);
     if (v->data)
         return 0;
-    return mm_error_set(err, why.code, "no memory for the result, which is emitted already, and is to be gathered: %.300s",
-                        why.text);
+    return mm_error_set(err, why.code,
+                        "no memory for the result, which is emitted already, and is to be gathered: %.300s", why.text);
 }
 
 /* The bytes of each group are in before[]. */

@@ -18,7 +18,7 @@ enum {
 
 union address {
     const char *bytes;
-    const struct mm_varlen_record *records;
+    const mm_varlen_record *records;
     const uint64_t *numbers;
     char *target;
     uint64_t *result;
@@ -28,8 +28,9 @@ union address {
 static int damaged(struct mm_runner *runner)
 {
     struct mm_failure failure = { .code = MAMUTO_EPROTOCOL };
-    snprintf(failure.text, sizeof failure.text, "the lengths of the results are damaged: a function has written outside "
-                                                "its own output");
+    snprintf(failure.text, sizeof failure.text,
+             "the lengths of the results are damaged: a function has written outside "
+             "its own output");
     mm_record_add(runner->map, runner->gen, MAMUTO_NO_ITEM, (int)runner->self, 0, &failure);
     atomic_fetch_or(&runner->map->stop, MM_STOP);
     return 0;
@@ -37,12 +38,13 @@ static int damaged(struct mm_runner *runner)
 
 static struct mm_varlen_parts parts_of(const mamuto_chunk_t *chunk)
 {
-    return (struct mm_varlen_parts){ { chunk->in[1].data, chunk->in[2].data }, { chunk->in[1].size, chunk->in[2].size } };
+    return (struct mm_varlen_parts){ { chunk->in[1].data, chunk->in[2].data },
+                                     { chunk->in[1].size, chunk->in[2].size } };
 }
 
 /* Records of a group: from where, and how many. */
-static const struct mm_varlen_record *records_of(const mamuto_chunk_t *chunk, const struct mm_board_map *map,
-                                                 uint64_t group, uint64_t *n)
+static const mm_varlen_record *records_of(const mamuto_chunk_t *chunk, const struct mm_board_map *map, uint64_t group,
+                                          uint64_t *n)
 {
     union address records = { .bytes = chunk->in[0].data };
     uint64_t first = group * map->group;
@@ -57,7 +59,7 @@ static int sum(mamuto_chunk_t *chunk)
     union address out = { .target = chunk->out };
     for (size_t i = 0; i < chunk->count; i++) {
         uint64_t n;
-        const struct mm_varlen_record *records = records_of(chunk, runner->map, chunk->first + i, &n);
+        const mm_varlen_record *records = records_of(chunk, runner->map, chunk->first + i, &n);
         if (!mm_varlen_sum(&parts, records, n, &out.result[i]))
             return damaged(runner);
     }
@@ -71,7 +73,7 @@ static bool gather_group(struct mm_runner *runner, const mamuto_chunk_t *chunk, 
     struct mm_varlen_parts parts = parts_of(chunk);
     union address before = { .bytes = chunk->in[3].data };
     uint64_t n, at = before.numbers[group], end = before.numbers[group + 1], some;
-    const struct mm_varlen_record *records = records_of(chunk, map, group, &n);
+    const mm_varlen_record *records = records_of(chunk, map, group, &n);
     offsets += group * map->group;
     for (uint64_t i = 0; i < n; i += some) {
         some = n - i < AT_ONCE ? n - i : AT_ONCE;

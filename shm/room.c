@@ -23,7 +23,9 @@ static uint64_t expected(const struct mm_emitted *emitted, uint64_t n)
     if (!emitted->n || emitted->n == n)
         return emitted->n ? emitted->bytes : UNKNOWN;
     double bytes = (double)emitted->bytes / (double)emitted->n * (double)n;
-    return bytes < (double)LEAST ? LEAST : bytes > 0x1p47 ? UINT64_C(1) << 47 : up_to((uint64_t)bytes, LEAST);
+    if (bytes > (double)(MM_VARLEN_SECOND - LEAST))
+        return MM_VARLEN_SECOND - LEAST;
+    return bytes < (double)LEAST ? LEAST : up_to((uint64_t)bytes, LEAST);
 }
 
 static uint64_t slab_bytes(const struct mm_pool *pool, uint64_t part)
@@ -45,6 +47,10 @@ int mm_room_take(struct mm_pool *pool, const struct mm_emitted *emitted, struct 
     parts->data[1] = mm_arena_reserve_sparse(&pool->arena, &parts->bytes[1]);
     if (!parts->data[1])
         parts->bytes[1] = 0;
+    if (parts->bytes[1] >= MM_VARLEN_SECOND) { /* no place is beyond */
+        parts->bytes[1] = MM_VARLEN_SECOND - LEAST;
+        mm_arena_trim(&pool->arena, parts->data[1], parts->bytes[1]);
+    }
     if (!parts->data[0] && !parts->data[1])
         return mm_error_set(err, MAMUTO_ENOMEM, "no memory for what the function emits: %.300s", why.text);
     return 0;
@@ -83,7 +89,7 @@ static void learn(const struct mm_pool *pool, struct mm_emitted *emitted, const 
     if (emitted->n == run->n && !parts->used[1] && emitted->bytes / 4 <= needed)
         return; /* it fits: the same extent the next time */
     emitted->n = run->n;
-    emitted->bytes = up_to(needed, LEAST);
+    emitted->bytes = needed < MM_VARLEN_SECOND ? up_to(needed, LEAST) : MM_VARLEN_SECOND - LEAST;
 }
 
 void mm_room_close(struct mm_pool *pool, struct mm_emitted *emitted, struct mm_run *run, struct mm_board_map *map)

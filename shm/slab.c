@@ -14,11 +14,11 @@
 
 #include <stdio.h>
 
-static struct mm_varlen_record *record_at(const struct mm_runner *runner, uint64_t item)
+static mm_varlen_record *record_at(const struct mm_runner *runner, uint64_t item)
 {
     union {
         char *bytes;
-        struct mm_varlen_record *records;
+        mm_varlen_record *records;
     } u = { .bytes = runner->base.out };
     return u.records + item;
 }
@@ -36,7 +36,7 @@ void mm_slab_begin(struct mm_runner *runner, uint64_t begin, uint64_t end)
         *slab = (struct mm_slab){ .gen = runner->gen };
     slab->mark = slab->place;
     runner->emitter = (struct mm_emitter){ slab, record_at(runner, begin), __builtin_ctzll(runner->map->element) };
-    memset(runner->emitter.records, 0, (end - begin) * sizeof(struct mm_varlen_record));
+    memset(runner->emitter.records, 0, (end - begin) * sizeof(mm_varlen_record));
 }
 
 void mm_slab_undo(struct mm_runner *runner)
@@ -90,40 +90,51 @@ static bool take(struct mm_runner *runner, struct mm_slab *slab, uint64_t want, 
     return true;
 }
 
-static void put(struct mm_slab *slab, struct mm_varlen_record *record, const void *elements, uint64_t bytes)
+static void put(struct mm_slab *slab, const void *elements, uint64_t bytes)
 {
     char *to = slab->at;
-    record->bytes += bytes;
     slab->place += bytes;
     slab->left -= bytes;
     slab->at += bytes;
     memcpy(to, elements, bytes);
 }
 
-/* Has the item's last element been emitted into this slab, and nothing since? */
-static bool is_last(const struct mm_slab *slab, const struct mm_varlen_record *record)
+/* What an item has so far: elements, and their head if it is a long one. */
+struct item {
+    uint64_t place, bytes, head;
+};
+
+static struct item item_of(const struct mm_runner *runner, mm_varlen_record record)
 {
-    return record->place + record->bytes == slab->place;
+    struct item item = { mm_varlen_place(record), mm_varlen_short(record), 0 };
+    if (item.bytes == MM_VARLEN_LONG) {
+        memcpy(&item.bytes, memory_at(runner, item.place), MM_VARLEN_HEAD);
+        item.head = MM_VARLEN_HEAD;
+    }
+    return item;
 }
 
-/* Room for `bytes` more of an item behind what it has. false: there is none. */
-static bool make_room(struct mm_runner *runner, struct mm_slab *slab, struct mm_varlen_record *record, uint64_t bytes)
+/* Is there room for `bytes` more behind it, or can there be, without moving it? */
+static bool has_room(const struct mm_runner *runner, struct mm_slab *slab, const struct item *item, uint64_t bytes)
 {
-    uint64_t had = record->bytes, least, want, step;
-    if (__builtin_add_overflow(had, bytes, &least) || least >= MM_VARLEN_SECOND)
+    bool becomes_long = !item->head && item->bytes + bytes >= MM_VARLEN_LONG;
+    if (becomes_long || (item->bytes && item->place + item->head + item->bytes != slab->place))
         return false;
-    want = had ? had + least : least;
-    step = runner->map->parts[(slab->place & MM_VARLEN_SECOND) != 0].slab;
-    if (is_last(slab, record)) {
-        if (bytes <= slab->left || extend(runner->map, slab, want > step ? want : step, bytes - slab->left))
-            return true;
-    }
-    struct mm_varlen_record before = *record;
-    if (!take(runner, slab, want, least))
+    uint64_t step = runner->map->parts[(slab->place & MM_VARLEN_SECOND) != 0].slab, want = 2 * item->bytes + bytes;
+    return bytes <= slab->left || extend(runner->map, slab, want > step ? want : step, bytes - slab->left);
+}
+
+/* To a slab with room for `bytes` more, and twice what it has. false: there is none. */
+static bool move(struct mm_runner *runner, struct mm_slab *slab, struct item *item, uint64_t bytes)
+{
+    uint64_t head = item->bytes + bytes >= MM_VARLEN_LONG ? MM_VARLEN_HEAD : 0, least = head + item->bytes + bytes;
+    const char *elements = memory_at(runner, item->place + item->head);
+    if (!take(runner, slab, least + item->bytes, least))
         return false;
-    *record = (struct mm_varlen_record){ .place = slab->place };
-    if (had)
-        put(slab, record, memory_at(runner, before.place), had);
+    item->place = slab->place;
+    item->head = head;
+    put(slab, &item->bytes, head); /* of which the number follows */
+    put(slab, elements, item->bytes);
     return true;
 }
 
@@ -151,12 +162,17 @@ static __attribute__((noinline)) int emit_slowly(mamuto_chunk_t *chunk, size_t i
         return no_room(chunk, i);
     if (bytes == 0)
         return 0;
-    struct mm_varlen_record *record = runner->emitter.records + i;
-    if (record->bytes == 0)
-        record->place = slab->place;
-    if (!make_room(runner, slab, record, bytes))
+    mm_varlen_record *record = runner->emitter.records + i;
+    struct item item = item_of(runner, *record);
+    if (bytes >= MM_VARLEN_SECOND || (!has_room(runner, slab, &item, bytes) && !move(runner, slab, &item, bytes)))
         return no_room(chunk, i);
-    put(slab, record, elements, bytes);
+    if (item.bytes == 0 && !item.head)
+        item.place = slab->place;
+    put(slab, elements, bytes);
+    item.bytes += bytes;
+    if (item.head)
+        memcpy(memory_at(runner, item.place), &item.bytes, MM_VARLEN_HEAD);
+    *record = mm_varlen_pack(item.place, item.head ? MM_VARLEN_LONG : item.bytes);
     return 0;
 }
 
@@ -164,13 +180,13 @@ int mm_slab_emit(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n
 {
     const struct mm_emitter *emitter = &((struct mm_runner *)chunk->host)->emitter;
     struct mm_slab *slab = emitter->slab;
-    if (!slab || n == 0 || n > slab->left >> emitter->shift)
+    if (!slab || n == 0 || n > (slab->left < MM_VARLEN_LONG ? slab->left : MM_VARLEN_LONG) >> emitter->shift)
         return emit_slowly(chunk, i, elements, n);
-    struct mm_varlen_record *record = emitter->records + i;
-    if (record->bytes == 0)
-        record->place = slab->place;
-    else if (!is_last(slab, record))
+    mm_varlen_record *record = emitter->records + i;
+    uint64_t had = mm_varlen_short(*record), bytes = n << emitter->shift;
+    if (had + bytes >= MM_VARLEN_LONG || (had && mm_varlen_place(*record) + had != slab->place))
         return emit_slowly(chunk, i, elements, n);
-    put(slab, record, elements, n << emitter->shift);
+    *record = mm_varlen_pack(slab->place - had, had + bytes);
+    put(slab, elements, bytes);
     return 0;
 }

@@ -17,8 +17,8 @@ struct mm_slab {
 /* Of the call that runs. */
 struct mm_emitter {
     struct mm_slab *slab;
-    struct mm_varlen_record *records; /* of the chunk's items */
-    int shift;                        /* of the element's bytes */
+    uint64_t *records; /* of the chunk's items: core/varlen.h */
+    int shift;         /* of the element's bytes */
 };
 
 /* Items [begin, end) of the map are about to run: they have emitted nothing. */

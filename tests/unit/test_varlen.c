@@ -14,8 +14,9 @@
 enum { MOST = 3000, ROOM = 1 << 17 };
 
 static char first[ROOM], second[ROOM], data[2 * ROOM], want[2 * ROOM];
-static struct mm_varlen_record records[MOST];
+static mm_varlen_record records[MOST];
 static int64_t offsets[MOST + 1];
+static uint64_t length[MOST];
 static const struct mm_varlen_parts parts = { { first, second }, { ROOM, ROOM } };
 
 static unsigned next(unsigned *random)
@@ -35,10 +36,15 @@ static uint64_t fill(unsigned *random, uint64_t n, size_t element)
             at[part] += element; /* a gap */
         if (at[part] + bytes > ROOM)
             bytes = 0;
-        records[i] = (struct mm_varlen_record){ at[part] | (part ? MM_VARLEN_SECOND : 0), bytes };
-        if (!bytes && next(random) % 2)
-            records[i].place = 0;
+        bool is_long = next(random) % 30 == 0 && at[part] + MM_VARLEN_HEAD + bytes <= ROOM;
+        uint64_t place = at[part] | (part ? MM_VARLEN_SECOND : 0);
+        records[i] = bytes || next(random) % 2 ? mm_varlen_pack(place, is_long ? MM_VARLEN_LONG : bytes) : 0;
+        if (is_long && records[i]) {
+            memcpy((part ? second : first) + at[part], &bytes, MM_VARLEN_HEAD);
+            at[part] += MM_VARLEN_HEAD;
+        }
         memcpy(want + sum, parts.data[part] + at[part], bytes);
+        length[i] = bytes;
         at[part] += bytes;
         sum += bytes;
     }
@@ -67,47 +73,58 @@ static void varlen_gather_is_the_plain_loop(void **state)
         assert_memory_equal(data + begin, want, bytes);
         assert_true(begin == 0 || data[begin - 1] == 7);
         assert_int_equal(data[at], 7);
-        for (uint64_t i = 0; i < n; begin += records[i++].bytes)
+        for (uint64_t i = 0; i < n; begin += length[i++])
             assert_int_equal(offsets[i], begin / element);
     }
 }
 
-static void refused(uint64_t place, uint64_t bytes, uint64_t end)
+static void refused(mm_varlen_record record, uint64_t end)
 {
     uint64_t at = 0, sum;
-    records[0] = (struct mm_varlen_record){ 0, 10 };
-    records[1] = (struct mm_varlen_record){ place, bytes };
+    records[0] = mm_varlen_pack(0, 10);
+    records[1] = record;
     assert_false(mm_varlen_gather(&parts, records, 2, 1, false, data, offsets, &at, end));
     assert_true(at <= end);
     assert_true(mm_varlen_sum(&parts, records, 2, &sum) == (end == 15));
+}
+
+/* A long item at this place of the first part. */
+static mm_varlen_record long_item(uint64_t place, uint64_t bytes)
+{
+    memcpy(first + place, &bytes, MM_VARLEN_HEAD);
+    return mm_varlen_pack(place, MM_VARLEN_LONG);
 }
 
 static void varlen_of_records_that_lie_is_refused(void **state)
 {
     (void)state;
     static const uint64_t all = 2 * ROOM;
-    refused(ROOM, 1, all);
-    refused(ROOM - 5, 6, all);
-    refused(10, ROOM, all); /* behind the one before it, and too long */
-    refused(ROOM + 1, 0x10, all);
-    refused(MM_VARLEN_SECOND | (ROOM - 1), 2, all);
-    refused(UINT64_MAX, 1, all);
-    refused(1, UINT64_MAX, all);
-    refused(10, UINT64_MAX - 5, all);
-    refused(UINT64_MAX - 1, UINT64_MAX, all);
-    refused(50, 6, 15); /* more than the group has by its sum */
-    refused(10, 6, 15);
+    refused(mm_varlen_pack(ROOM, 1), all);
+    refused(mm_varlen_pack(ROOM - 5, 6), all);
+    refused(mm_varlen_pack(10, ROOM), all); /* behind the one before it, and too long */
+    refused(mm_varlen_pack(MM_VARLEN_SECOND | (ROOM - 1), 2), all);
+    refused(mm_varlen_pack(MM_VARLEN_SECOND - 1, 1), all);
+    refused(UINT64_MAX, all); /* long, nowhere */
+    refused(UINT64_MAX - 1, all);
+    refused(mm_varlen_pack(ROOM - 7, MM_VARLEN_LONG), all);
+    refused(long_item(ROOM - 8, 1), all);
+    refused(long_item(100, ROOM), all);
+    refused(long_item(100, UINT64_MAX), all);
+    refused(long_item(100, UINT64_MAX - 107), all);
+    refused(mm_varlen_pack(50, 6), 15); /* more than the group has by its sum */
+    refused(mm_varlen_pack(10, 6), 15);
+    refused(long_item(100, 6), 15);
 }
 
 static void varlen_sum_does_not_overflow(void **state)
 {
     (void)state;
-    const struct mm_varlen_parts wide = { { first, second }, { UINT64_C(1) << 61, 0 } };
+    const struct mm_varlen_parts wide = { { first, second }, { MM_VARLEN_SECOND - 1, 0 } };
     uint64_t sum;
-    for (int i = 0; i < 16; i++)
-        records[i] = (struct mm_varlen_record){ 0, UINT64_C(1) << 61 };
-    assert_true(mm_varlen_sum(&wide, records, 7, &sum));
-    assert_false(mm_varlen_sum(&wide, records, 8, &sum));
+    for (int i = 0; i < MOST; i++)
+        records[i] = long_item(0, MM_VARLEN_SECOND - 100);
+    assert_true(mm_varlen_sum(&wide, records, MOST, &sum));
+    assert_true(sum == MOST * (MM_VARLEN_SECOND - 100));
 }
 
 static void varlen_groups_are_few_and_whole(void **state)
@@ -136,10 +153,8 @@ static void varlen_layout_is_data_then_offsets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(varlen_gather_is_the_plain_loop),
-        cmocka_unit_test(varlen_of_records_that_lie_is_refused),
-        cmocka_unit_test(varlen_sum_does_not_overflow),
-        cmocka_unit_test(varlen_groups_are_few_and_whole),
+        cmocka_unit_test(varlen_gather_is_the_plain_loop),    cmocka_unit_test(varlen_of_records_that_lie_is_refused),
+        cmocka_unit_test(varlen_sum_does_not_overflow),       cmocka_unit_test(varlen_groups_are_few_and_whole),
         cmocka_unit_test(varlen_layout_is_data_then_offsets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,10 +51,7 @@ MAMUTO_FUNCTION(blocks, "i8, i4 -> u1[*]", "so many bytes, a block at a time")
     return 0;
 }
 
-MAMUTO_FUNCTION(nothing, "i4 -> c16[*]", "never emits")
-{
-    return MAMUTO_IN(int32_t, 0) < -1;
-}
+MAMUTO_FUNCTION(nothing, "i4 -> c16[*]", "never emits") { return MAMUTO_IN(int32_t, 0) < -1; }
 
 /* What comes of i, in both of the next: i numbers i; the items that leave 3 divided by 7 are at fault. */
 MAMUTO_FUNCTION(fails, "i4 -> i4[*]", "some items fail when they have emitted")
@@ -121,8 +118,4 @@ MAMUTO_FUNCTION(gate, "i4 -> i4[*]", "waits")
     return 0;
 }
 
-
-MAMUTO_KERNEL(kernel, "i4 -> i4[*]", "cannot be")
-{
-    return 0;
-}
+MAMUTO_KERNEL(kernel, "i4 -> i4[*]", "cannot be") { return 0; }

@@ -30,13 +30,13 @@ struct mm_run_parts {
     uint64_t used[2]; /* when the run has ended: what lies behind was never touched */
 };
 
-/* What a run does: call its function, or one of the steps by which emitted elements become one array. Those have inputs and
- * result in the node's memory, and the records (input 0) and parts (inputs 1 and 2) of a run that has ended. Item g
+/* What a run does: call its function, or one of the steps by which emitted elements become one array. Those have inputs
+ * and result in the node's memory, and the records (input 0) and parts (inputs 1 and 2) of a run that has ended. Item g
  * stands for the records [g * group, (g + 1) * group), less behind n_records. */
 enum mm_op {
     MM_OP_CALL,
     MM_OP_SUM,    /* result: bytes of each group */
-    MM_OP_GATHER, /* input 3: bytes before each group, and all; input 4 is filled: elements, offsets from offsets_at on */
+    MM_OP_GATHER, /* input 3: bytes before each group, and all; input 4 is filled: elements, and offsets, at offsets_at */
     MM_N_OPS
 };
 struct mm_run_gather {

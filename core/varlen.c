@@ -78,7 +78,7 @@ bool mm_varlen_sum(const struct mm_varlen_parts *parts, const mm_varlen_record *
     return right;
 }
 
-/* Short records from the first on that lie one behind the other (empty ones anywhere): their number, place and bytes. */
+/* Short records from the first on that lie one behind the other (empty ones anywhere): number, place and bytes. */
 static uint64_t stretch(const mm_varlen_record *records, uint64_t n, int shift, int64_t *offsets, uint64_t at,
                         uint64_t *place, uint64_t *bytes)
 {

@@ -3,12 +3,12 @@
  *   MAIN ── few items ─────────► summed here ──┬─ little ─► gathered here ───────────► given
  *     └──── many ──► SUM (a map of groups) ────┴─ much ───► GATHER (a map of groups) ──┘
  *
- * The main run's result, as the node sees it, is a record an item: where in the run's parts its elements are. When it has
- * ended, the lengths are summed, memory is taken for exactly that, and the elements are gathered in item order, by the
- * workers, unless it is so little that waking them takes longer. So the peak is twice the output, and the records.
- * The failed items of a map with MAMUTO_ON_ERROR_SKIP have records of zeros, and so are empty. The scratch memory goes
- * back in fini, however the call ends; the caller's result_var is touched on success alone. Called on the loop's
- * thread, by core/map.c. Knows nothing of slabs (shm/slab.c, shm/room.c).
+ * The main run's result, as the node sees it, is a record an item: where in the run's parts its elements are. When it
+ * has ended, the lengths are summed, memory is taken for exactly that, and the elements are gathered in item order,
+ * by the workers, unless it is so little that waking them takes longer. So the peak is twice the output, and the
+ * records. The failed items of a map with MAMUTO_ON_ERROR_SKIP have records of zeros, and so are empty. The scratch
+ * memory goes back in fini, however the call ends; the caller's result_var is touched on success alone. Called on the
+ * loop's thread, by core/map.c. Knows nothing of slabs (shm/slab.c, shm/room.c).
  */
 #include "core/varout.h"
 

@@ -172,7 +172,8 @@ static void merge(struct mm_arena *arena, size_t i)
 }
 
 /* Which of two free extents, both long enough, is to be taken? A warm one; of these, one that is just as long, since
- * who maps again and again asks for the same lengths, and would find the longer ones cut to pieces; then the one last used. */
+ * who maps again and again asks for the same lengths, and would find the longer ones cut to pieces; then the one that was
+ * last used. */
 static bool is_better(const struct mm_extent *a, const struct mm_extent *b, uint64_t bytes)
 {
     if (!a->warm || !b->warm)

@@ -1,11 +1,11 @@
 /* Slabs: a lane's own stretches of the map's parts of the arena, into which it emits.
  *
  * A slab is taken by a compare-and-swap on the part's counter, whole, so lanes share nothing while they emit. An item's
- * elements are contiguous: what does not fit into what is left of a slab moves to a new one with the item's elements before
- * it; one that grows on and on gets twice what it has each time, so that each byte moves about once. The slab is made
- * longer in place, and nothing moves, where nobody has taken what lies behind it. Slabs of a lane that died are lost until
- * the map ends. A record is all zero until its item has emitted something, so that an item that failed is an empty one.
- * Called in workers, and in a caller that helps, under the functions of modules.
+ * elements are contiguous: what does not fit into what is left of a slab moves to a new one with the item's elements
+ * before it; one that grows on and on gets twice what it has each time, so that each byte moves about once. The slab
+ * is made longer in place, and nothing moves, where nobody has taken what lies behind it. Slabs of a lane that died
+ * are lost until the map ends. A record is all zero until its item has emitted something, so that an item that failed
+ * is an empty one. Called in workers, and in a caller that helps, under the functions of modules.
  */
 #include "shm/slab.h"
 

@@ -1,6 +1,6 @@
-/* Peer of the row var-out: OpenMP, static halves. As one would write it where lengths are not known beforehand, but can be
- * found out cheaply: each thread sums the lengths of its own range, then knows where its first result belongs, and works.
- * The result array is there already, and warm. */
+/* Peer of the row var-out: OpenMP, static halves. As one would write it where lengths are not known beforehand, but
+ * can be found out cheaply: each thread sums the lengths of its own range, then knows where its first result belongs,
+ * and works. The result array is there already, and warm. */
 #include <omp.h>
 
 #include "tests/bench/peer_texts.h"

@@ -1,5 +1,5 @@
-/* Strings in upper case, by a mapper: arguments in shared arrays, two workers, no help. The result is freed within what is
- * timed, as it is made within it. */
+/* Strings in upper case, by a mapper: arguments in shared arrays, two workers, no help. The result is freed within
+ * what is timed, as it is made within it. */
 #include "tests/bench/ours.h"
 
 #include "tests/bench/peer_texts.h"

@@ -33,7 +33,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* --- what is expected ---------------------------------------------------------------------------------------------- */
+/* --- what is expected --------------------------------------------------------------------------------------------- */
 
 /* The serial loop: each item's bytes are written to out, if it is set; returns how many. */
 typedef size_t emits(const void *args, uint64_t i, uint8_t *out);
@@ -185,7 +185,8 @@ static void check_nothing_is_left(mamuto_t *mapper)
     mapper->ops->free(mapper->node, all);
 }
 
-/* --- right results --------------------------------------------------------------------------------------------------- */
+/* --- right results
+ * --------------------------------------------------------------------------------------------------- */
 
 static const size_t lengths[] = { 0, 1, 2, 3, 5, 63, 64, 65, 255, 256, 257, 1000, 4095, 4096, 4097, 100003, 1000000 };
 enum { N_LENGTHS = sizeof lengths / sizeof *lengths };
@@ -315,7 +316,7 @@ static void varout_stays_when_the_next_map_runs(void **state)
     free_words(&w);
 }
 
-/* --- failures ------------------------------------------------------------------------------------------------------ */
+/* --- failures ----------------------------------------------------------------------------------------------------- */
 
 static int items_failed;
 static void count_failures(mamuto_map_t *map, const mamuto_error_t *err)
@@ -440,7 +441,7 @@ static void varout_that_is_asked_for_wrongly_is_refused(void **state)
     check_nothing_is_left(m);
 }
 
-/* --- killed, cancelled, closed ------------------------------------------------------------------------------------- */
+/* --- killed, cancelled, closed ------------------------------------------------------------------------------------ */
 
 struct flight {
     mamuto_map_t *map;
@@ -662,7 +663,7 @@ static void varout_of_damaged_lengths_is_an_error(void **state)
     check_nothing_is_left(m);
 }
 
-/* --- memory -------------------------------------------------------------------------------------------------------- */
+/* --- memory ------------------------------------------------------------------------------------------------------- */
 
 static void varout_thousands_of_times_leaves_nothing(void **state)
 {

@@ -1,5 +1,5 @@
-/* The arithmetic of results of variable length: sums, offsets and bytes against a plain loop, at random; and records that
- * lie about where their elements are. */
+/* The arithmetic of results of variable length: sums, offsets and bytes against a plain loop, at random; and records
+ * that lie about where their elements are. */
 #include "core/varlen.h"
 
 #include <setjmp.h>

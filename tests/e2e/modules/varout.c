@@ -1,4 +1,5 @@
-/* Functions whose output is of variable length: text, numbers in pieces, huge, nothing at all; ones that fail and die. */
+/* Functions whose output is of variable length: text, numbers in pieces, huge, nothing at all; ones that fail and
+ * die. */
 #include <mamuto.h>
 #include <signal.h>
 #include <stdio.h>

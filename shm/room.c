@@ -3,7 +3,8 @@
  * The first part is as long as what the function emitted the last time, in proportion to the items, and a little
  * more: when maps come again and again, it is the same warm extent each time. The second is for what goes beyond, a
  * sparse extent of half of what memory can be had. All of it counts against the budget as long as the map runs,
- * though only what is touched takes pages: so the next such map has an eighth of what is left, and none can end in a SIGBUS. What was used is counted by the workers. A function that writes wildly may damage the count: then pages
+ * though only what is touched takes pages: so the next such map has an eighth of what is left, and none can end in a
+ * SIGBUS. What was used is counted by the workers. A function that writes wildly may damage the count: then pages
  * stay with extents that count as having none, until these are used again.
  */
 #include "shm/room.h"

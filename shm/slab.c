@@ -114,14 +114,27 @@ static struct item item_of(const struct mm_runner *runner, mm_varlen_record reco
     return item;
 }
 
-/* Is there room for `bytes` more behind it, or can there be, without moving it? */
-static bool has_room(const struct mm_runner *runner, struct mm_slab *slab, const struct item *item, uint64_t bytes)
+/* Room for `bytes` more behind the item, without moving it to another slab; its head, if it needs one by now. false:
+ * there is none. */
+static bool has_room(const struct mm_runner *runner, struct mm_slab *slab, struct item *item, uint64_t bytes)
 {
-    bool becomes_long = !item->head && item->bytes + bytes >= MM_VARLEN_LONG;
-    if (becomes_long || (item->bytes && item->place + item->head + item->bytes != slab->place))
-        return false;
     uint64_t step = runner->map->parts[(slab->place & MM_VARLEN_SECOND) != 0].slab, want = 2 * item->bytes + bytes;
-    return bytes <= slab->left || extend(runner->map, slab, want > step ? want : step, bytes - slab->left);
+    uint64_t head = !item->head && item->bytes + bytes >= MM_VARLEN_LONG ? MM_VARLEN_HEAD : 0, least = bytes + head;
+    if (!item->bytes && !item->head)
+        item->place = slab->place;
+    if (item->place + item->head + item->bytes != slab->place)
+        return false;
+    if (least > slab->left && !extend(runner->map, slab, want > step ? want : step, least - slab->left))
+        return false;
+    if (head) {
+        char *elements = slab->at - item->bytes;
+        memmove(elements + head, elements, item->bytes);
+        slab->place += head;
+        slab->left -= head;
+        slab->at += head;
+        item->head = head;
+    }
+    return true;
 }
 
 /* To a slab with room for `bytes` more, and twice what it has. false: there is none. */
@@ -166,8 +179,6 @@ static __attribute__((noinline)) int emit_slowly(mamuto_chunk_t *chunk, size_t i
     struct item item = item_of(runner, *record);
     if (bytes >= MM_VARLEN_SECOND || (!has_room(runner, slab, &item, bytes) && !move(runner, slab, &item, bytes)))
         return no_room(chunk, i);
-    if (item.bytes == 0 && !item.head)
-        item.place = slab->place;
     put(slab, elements, bytes);
     item.bytes += bytes;
     if (item.head)

@@ -185,8 +185,7 @@ static void check_nothing_is_left(mamuto_t *mapper)
     mapper->ops->free(mapper->node, all);
 }
 
-/* --- right results
- * --------------------------------------------------------------------------------------------------- */
+/* --- right results ------------------------------------------------------------------------------------------------ */
 
 static const size_t lengths[] = { 0, 1, 2, 3, 5, 63, 64, 65, 255, 256, 257, 1000, 4095, 4096, 4097, 100003, 1000000 };
 enum { N_LENGTHS = sizeof lengths / sizeof *lengths };

@@ -19,7 +19,8 @@ static const char *name_of(const struct check *c) { return c->function->info.nam
 static const char *module_of(const struct check *c) { return c->function->info.module; }
 
 #define FAIL(c_, code_, format_, ...)                                                                                  \
-    mm_error_set((c_)->err, (code_), "%s.%s: " format_, module_of(c_), name_of(c_), __VA_ARGS__)
+    mm_error_set((c_)->err, (code_), "%s%s%s: " format_, module_of(c_), *module_of(c_) ? "." : "", name_of(c_),        \
+                 __VA_ARGS__)
 
 static int check_options(struct check *c)
 {
@@ -256,5 +257,21 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     run->seed = call->seed;
     run->once = call->once != 0;
     run->fail_fast = call->on_error == MAMUTO_ON_ERROR_FAIL;
+    return code;
+}
+
+int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, struct mm_run *run, mamuto_error_t *err)
+{
+    bool broadcast = arg->kind == MAMUTO_ARG_BROADCAST || arg->kind == MAMUTO_ARG_BROADCAST_VAR;
+    mamuto_call_t call = { .args = { *arg }, .count = broadcast };
+    struct check c = { type, &call, run, err, -1 };
+    uint64_t bytes;
+    int code = check_number(&c);
+    if (!code)
+        code = check_kind(&c, 0);
+    if (!code)
+        code = check_count(&c);
+    if (!code && run->n)
+        code = check_input(&c, 0, &bytes);
     return code;
 }

@@ -1,6 +1,6 @@
 /* A scanner that follows a key path through a JSON text, to say on which line a value stands.
  *
- * config.c calls it, once, when it has a value to complain about: jansson, which read the text, keeps no positions.
+ * config_error.c calls it, once a value is to be complained about: jansson, which read the text, keeps no positions.
  * It trusts nothing all the same: it never reads beyond text + length, never recurses (values are skipped by counting
  * brackets), and gives up with 0 where the text is not JSON. It does not validate: numbers and literals are runs of
  * bytes up to the next delimiter. Strings are decoded in full, because a key may be written with escapes.

@@ -612,7 +612,7 @@ typedef struct {
 typedef struct {
     const char *config;         /* path of a JSON config; NULL: $MAMUTO_CONFIG, else this machine with all cores */
     const char *config_text;    /* the config itself */
-    const char *const *modules; /* paths of .c and .so files, ended by NULL */
+    const char *const *modules; /* paths of .c and .so files, ended by NULL; loaded after the config's own */
     struct uv_loop_s *loop; /* yours, for mamuto_open; NULL: a loop of its own, for _wait forms and mamuto_dispatch */
     void *data;             /* yours: mamuto_data() */
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
@@ -638,15 +638,17 @@ typedef struct {
  *            then; a module's path is relative to the working directory
  * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
- * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG, ENESTED, ENOMEM, ESYSTEM; by on_open: also EMODULE, ECOMPILE,
- * ESIGNATURE, EHOST (the helper program is not found or dies), EVERSION. */
+ * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG (with file,
+ * line, key and what would be right; a host that is not this machine: this version cannot use others), ENESTED, ENOMEM,
+ * ESYSTEM; by on_open: also ECONFIG (the workdir is not there), EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper program is
+ * not found or dies), EVERSION. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 /* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
  * nothing to close. */
 MAMUTO_API int mamuto_open_wait(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 
-/* Ends the maps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc and
- * mamuto_attach, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
+/* Ends the maps and keeps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc, mamuto_attach
+ * and mamuto_keep, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
 MAMUTO_API int mamuto_close(mamuto_t *m, void (*on_close)(void *data));
 MAMUTO_API int mamuto_close_wait(mamuto_t *m);
 
@@ -693,12 +695,22 @@ MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_er
 MAMUTO_API int mamuto_reduce(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_reduce_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
 
-/* Copies data to where the workers are, once for many calls: mamuto_resident() is the argument. The program's own array
- * is borrowed until on_kept. It may be used in calls when on_kept has come; it is there until mamuto_forget.
- * Errors: ESIGNATURE (type), EARGS, EALIGN, ELENGTH, ESIZE, EINVAL; by on_kept: ENOMEM, ECANCELED, EARGS, EHOST. */
+/* Copies data to where the workers are, once for many calls: mamuto_resident() is the argument, and is what the same
+ * array in place would be, scattered or broadcast. An array of no items is legal.
+ *   keep  borrowed for the call; its array until on_kept
+ *   kept  out: the handle, at once; may be NULL where there is an on_kept, which is given it
+ * Does not block: a thread copies (in _wait, the calling one). on_kept(kept, 0 or a code, err or NULL) comes from the
+ * loop, exactly once. From then on calls may use what is kept, if they are of this mapper and take this very type there;
+ * with a code, nothing is kept, and the handle is gone when on_kept returns (in _wait, *kept is left alone).
+ * Errors: ESIGNATURE (type, with the column), EARGS (kind, dims, NULL), EALIGN, ELENGTH, ESIZE, EINVAL, ENOMEM, ESYSTEM (no
+ * thread), EHOST (the workers are gone); by on_kept: ENOMEM (with what there is), EARGS (the array is not readable),
+ * ECANCELED (forgotten or closed meanwhile), EHOST. */
 MAMUTO_API int mamuto_keep(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kept, mamuto_error_t *err);
 MAMUTO_API int mamuto_keep_wait(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kept, mamuto_error_t *err);
-/* Its memory is freed when the maps in flight that use it have ended; it is in no further call. kept may be NULL. */
+/* Legal at any time and in any callback until the mapper is closed, with which all that is kept goes; once. Its memory is
+ * freed when the maps in flight that use it have ended; it is in no further call. Before on_kept: that comes with
+ * MAMUTO_ECANCELED. kept may be NULL. Errors: EINVAL, it was forgotten before, but maps still use it, or it is another
+ * process'. */
 MAMUTO_API int mamuto_forget(mamuto_kept_t *kept);
 
 /* Ends a map early: on_done comes with MAMUTO_ECANCELED, unless it had ended before. */
@@ -729,14 +741,16 @@ MAMUTO_API int mamuto_dispatch(mamuto_t *m);
 /* A config, to be written as JSON. */
 typedef struct {
     const char *const *hosts; /* labels; "localhost" is this machine */
-    const int *cores;         /* of each host; 0: all of them */
-    size_t n_hosts;
-    const char *workdir; /* NULL: stay */
-    int nice;            /* 0 to 19 */
+    const int *cores;         /* of each host; 0: all of them; NULL: all of each */
+    size_t n_hosts;           /* 0: this machine */
+    const char *workdir;      /* of the workers; a relative one is from the config's folder. NULL: stay */
+    int nice;                 /* 0 to 19 */
     uintptr_t reserved[8];
 } mamuto_config_t;
 
-/* Writes it to a new file of mode 0600; an existing one is an error. Errors: EINVAL, ECONFIG, ESYSTEM. */
+/* Writes it to a new file of mode 0600. Errors: EINVAL (a value that a config cannot have, a label twice, text that is
+ * not UTF-8), ECONFIG (the file is there already, and is kept), ENOMEM, ESYSTEM (it cannot be made or written; nothing
+ * of it is left). Blocks for the time of a small file. */
 MAMUTO_API int mamuto_config_write(const char *path, const mamuto_config_t *config, mamuto_error_t *err);
 
 MAMUTO_API void *mamuto_data(const mamuto_t *m);

@@ -62,6 +62,12 @@ static struct mamuto_map_s *new_map(mamuto_t *m)
     return map ? map : mm_alloc(sizeof *map);
 }
 
+/* The call as it was checked. */
+static const struct mm_run *whole_of(const struct mamuto_map_s *map)
+{
+    return map->plan ? &map->plan->whole : &map->run;
+}
+
 static void end_plan(mamuto_t *m, struct mamuto_map_s *map)
 {
     struct mm_plan *plan = map->plan;
@@ -83,7 +89,8 @@ static void free_map(mamuto_t *m, struct mamuto_map_s *map)
 static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = map->mapper;
-    map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
+    map->state = MM_MAP_ENDED;      /* a cancel from its own on_done finds nothing to do */
+    mm_keep_release(whole_of(map)); /* so that what is forgotten in on_done is gone at once */
     end_plan(m, map);
     m->depth++;
     if (map->waited) {
@@ -155,7 +162,7 @@ static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call
     const struct mm_function *function = mm_mapper_find(m, call->function, err);
     if (!function)
         return MAMUTO_EFUNCTION;
-    int code = mm_args_check(function, call, &map->run, err);
+    int code = mm_resident_check(m, function, call, &map->run, err);
     if (!code && function->signature.out.variable)
         code = mm_varout_plan(map, call, err);
     return code ? code : mm_map_prepare_help(map, function, err);
@@ -187,6 +194,7 @@ static int submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_m
         free_map(m, map);
         return code;
     }
+    mm_keep_hold(whole_of(map));
     mm_mapper_hold(m);
     if (!map->run.n)
         end_later(map);

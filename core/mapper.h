@@ -57,6 +57,22 @@ struct mamuto_map_s {
     struct mm_waited *waited;
 };
 
+enum mm_kept_state { MM_KEEPING, MM_KEPT, MM_FORGOTTEN };
+
+/* Kept data: its handle. */
+struct mamuto_kept {
+    struct mm_keep keep; /* first: a keep's handle is found by its address */
+    mamuto_t *mapper;
+    enum mm_kept_state state;
+    unsigned users;      /* maps in flight, and its on_kept while it runs */
+    struct mm_type type; /* its dims bound */
+    int kind;            /* MAMUTO_ARG_* of the copy */
+    void *data;
+    void (*on_kept)(mamuto_kept_t *kept, int status, const mamuto_error_t *err);
+    struct mm_waited *waited;
+    struct mamuto_kept *next, *previous; /* in its list */
+};
+
 struct mm_map_list {
     struct mamuto_map_s *first, *last;
 };
@@ -84,6 +100,7 @@ struct mamuto {
     char last_name[MM_MAX_MODULE_NAME * 2 + 2];
     struct mm_map_list queued, running, ended; /* queued: by priority */
     uint64_t n_queued, n_begun;                /* maps that were ever queued, and that began after it */
+    struct mamuto_kept *keeping, *kept;        /* in flight; kept, or forgotten and still used */
     struct mamuto_map_s *spare;                /* the last one freed: the next one made */
     uv_async_t kick;
     unsigned process; /* mm_process() of the one that opened it */
@@ -131,8 +148,23 @@ bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a ma
 void mm_map_deliver_ended(mamuto_t *m);
 void mm_map_cancel_all(mamuto_t *m); /* the node is gone: on_done with ECANCELED for all */
 
-/* args.c: a call against its function's signature, before anything runs. Fills run; touches nothing on failure but run. */
+/* keep.c */
+void mm_keep_on_kept(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err);
+void mm_keep_cancel_all(mamuto_t *m);           /* the node is gone: on_kept with ECANCELED for those in flight */
+void mm_keep_free_all(mamuto_t *m);             /* the handles that are left */
+void mm_keep_hold(const struct mm_run *run);    /* a map with these resident arguments is in flight, */
+void mm_keep_release(const struct mm_run *run); /* and has ended */
+
+/* resident.c: a call against its function, as mm_args_check, of which arguments may be resident. EINVAL: one is of another
+ * mapper, not kept yet, or forgotten; EARGS: of another type. What fills a run from a call uses this one. */
+int mm_resident_check(const mamuto_t *m, const struct mm_function *function, const mamuto_call_t *call,
+                      struct mm_run *run, mamuto_error_t *err);
+
+/* args.c: a call without resident arguments against its function's signature, before anything runs. Fills run; touches nothing on failure but run. */
 int mm_args_check(const struct mm_function *function, const mamuto_call_t *call, struct mm_run *run,
                   mamuto_error_t *err);
+/* One argument of a type alone, the function's only input; run->dims is set. Fills run->n and run->in[0]. */
+int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, struct mm_run *run,
+                       mamuto_error_t *err);
 
 #endif

@@ -62,7 +62,7 @@ static int add(mamuto_t *m, const char *name, const char *path, bool initial, st
     struct mm_mapper_module *module = new_module(name, path);
     if (!module)
         return mm_error_set(err, MAMUTO_ENOMEM, "module %s: no memory", path);
-    code = m->ops->load(m->node, m->n_modules, path, &m->config, err);
+    code = m->ops->load(m->node, m->n_modules, path, &m->config.hosts[0], err);
     if (code) {
         free_module(module);
         return code;

@@ -1,7 +1,7 @@
 /* The known name that a mistyped one most probably means, for "did you mean …?".
  *
- * config.c offers its keys. The measure is the edit distance with swaps of neighbours, each pair of letters swapped at
- * most once (optimal string alignment), which is what slips of a keyboard look like. Names are short, so the whole
+ * config_keys.c offers its keys. The measure is the edit distance with swaps of neighbours, each pair of letters
+ * swapped at most once (optimal string alignment), which is what slips of a keyboard look like. Names are short, so the whole
  * table is on the stack; a name too long for it is near to nothing, which bounds the time for a hostile one. */
 #include "core/nearest.h"
 

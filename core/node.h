@@ -8,10 +8,17 @@
  * THREADS AND RE-ENTRY. All operations are called on the loop's thread. None calls an event back before it returns. Events
  * come from the loop. In an event any operation may be called but close of the node that reports it, which is legal from
  * the loop at any other time.
+ * KEEPING. A node is given data to keep (keep), says that it has it (on_kept), and has it until drop; runs name it in
+ * their arguments (mm_run_arg.keep), whose data is the copy. The first copy is the master's: it is made by the node whose
+ * host has memory in common with the program, lies in that memory, and stays where it is until drop. A node of another
+ * host is given the keep when that copy is there: it may read it at any time until drop, so that it can send it again to
+ * a host that comes back.
  * MEMORY. A run, and all that it points to, is the caller's and stays until on_ran. Argument arrays are read, and the
  * result is written, only between run and on_ran: when on_ran comes, no process and no socket touches them any more.
+ * A keep is the caller's and stays until drop, or until an on_kept with a code. The caller's array is read only between
+ * keep and on_kept.
  * FAILURE. An operation that returns non-zero did nothing. After on_lost the node is of no use: every run that it had has
- * been reported by on_ran before, with a code. It is closed like any other.
+ * been reported by on_ran before, with a code, every keep in flight by on_kept. It is closed like any other.
  */
 #ifndef MM_CORE_NODE_H
 #define MM_CORE_NODE_H
@@ -42,6 +49,8 @@ struct mm_node_events {
     void (*on_lost)(void *owner, const mamuto_error_t *err);
     /* Nothing of the node is left: process, socket, memory, handle. Once, after close. */
     void (*on_closed)(void *owner);
+    /* The data is kept, and keep->in says where; or it is not, and the node knows nothing of it any more. Once a keep. */
+    void (*on_kept)(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err);
 };
 
 /* What a program is told of a node's host. Strings belong to the node, until its next event. */
@@ -56,12 +65,12 @@ struct mm_node_ops {
     const char *kind;
     /* Begins to bring a node up; config is borrowed until on_closed. ENOMEM, ESYSTEM, EHOST. Where *node is set in spite of
      * a failure, it is to be closed. */
-    int (*open)(struct mm_node **node, const struct mm_config *config, uv_loop_t *loop,
+    int (*open)(struct mm_node **node, const struct mm_config_host *config, uv_loop_t *loop,
                 const struct mm_node_events *events, void *owner, mamuto_error_t *err);
-    /* Ends all runs with ECANCELED (on_ran is not called any more), takes everything down. */
+    /* Ends all runs and keeps with ECANCELED (on_ran and on_kept are not called any more), takes everything down. */
     void (*close)(struct mm_node *node);
     /* Makes a module known under a number. path: a .c or .so file; "": the program's own functions. config: compiler. */
-    int (*load)(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+    int (*load)(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                 mamuto_error_t *err);
     /* Begins to run. MM_NODE_FULL: no room for another run now; there is after one of its on_ran. EHOST: it is gone. */
     int (*run)(struct mm_node *node, struct mm_run *run, mamuto_error_t *err);
@@ -85,6 +94,13 @@ struct mm_node_ops {
      * of it has been written, it is as good as an array of alloc. */
     void *(*reserve)(struct mm_node *node, size_t bytes, mamuto_error_t *err);
     void (*settle)(struct mm_node *node, void *p);
+    /* Begins to copy data to where the node's workers are. EHOST: it is gone; ENOMEM, ESYSTEM. By on_kept: also EARGS, the
+     * array is not readable. */
+    int (*keep)(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err);
+    /* Gives a keep in flight up: on_kept comes with ECANCELED, unless it has been kept, or has failed, before. */
+    void (*cancel_keep)(struct mm_node *node, struct mm_keep *keep);
+    /* What was kept is needed no more, and is in no run. */
+    void (*drop)(struct mm_node *node, struct mm_keep *keep);
     /* Workers that the node has; 0 before on_up. */
     int (*workers)(const struct mm_node *node);
     void (*describe)(struct mm_node *node, struct mm_node_state *state);

@@ -19,8 +19,8 @@
 
 #include <stdio.h>
 
-enum { BLOCK = 64, MOST_GROUP = 8192, FANOUT = 256, GROUPS_PER_WORKER = 16, FUSED_BLOCKS_PER_WORKER = 16 };
-enum { WINDOW_BYTES = 1 << 20, MOST_WINDOW = 1 << 20, MOST_ERRORS = 1000, FOLDS_PER_TIMEOUT = 64 };
+enum { BLOCK = 64, MOST_GROUP = 8192, MOST_FANOUT = 256, GROUPS_PER_WORKER = 16, FUSED_BLOCKS_PER_WORKER = 16 };
+enum { WINDOW_BYTES = 1 << 20, MOST_WINDOW = 1 << 20, MOST_ERRORS = 1000 };
 
 enum phase { FUSED, ITEMS, LEAF, LEVEL };
 
@@ -35,6 +35,7 @@ struct reduce {
     void *value;
     const void *if_empty;
     uint64_t group, window, begin, end; /* items of a group; of a window; the window in work */
+    uint64_t fanout;                    /* values of a group, above the items */
     uint64_t bad;                       /* fused: groups before it are right */
     uint64_t n_values, unit;            /* unit: items of the call in a value, the last one apart */
     /* in one array of the node */
@@ -53,7 +54,8 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* --- sizes -------------------------------------------------------------------------------------------------------- */
 
-/* How the items are cut: pure arithmetic on n, the workers and the size of a value. */
+/* How the items are cut: pure arithmetic on n, the workers and the size of a value. Where a fold has a time limit, groups
+ * are small: only a group is watched, which may take as long as its folds. */
 static void cut(struct reduce *r, int workers)
 {
     const struct mm_run *call = &r->plan.whole;
@@ -62,8 +64,10 @@ static void cut(struct reduce *r, int workers)
     r->fused = r->function == &r->identity || (plain && n >= FUSED_BLOCKS_PER_WORKER * BLOCK * lanes);
     r->group = BLOCK;
     r->window = n;
+    uint64_t most_group = call->item_timeout_ms ? BLOCK : MOST_GROUP;
+    r->fanout = call->item_timeout_ms ? BLOCK : MOST_FANOUT;
     if (r->fused) {
-        while (r->group < MOST_GROUP && n / (2 * r->group) >= GROUPS_PER_WORKER * lanes &&
+        while (r->group < most_group && n / (2 * r->group) >= GROUPS_PER_WORKER * lanes &&
                2 * r->group * r->size <= WINDOW_BYTES)
             r->group *= 2;
         r->window = r->group;
@@ -71,7 +75,7 @@ static void cut(struct reduce *r, int workers)
     }
     for (r->window = BLOCK; r->window < MOST_WINDOW && r->window < n && 2 * r->window * r->size <= WINDOW_BYTES;)
         r->window *= 2;
-    while (r->group < MOST_GROUP && r->group < r->window && n / r->group > FANOUT)
+    while (r->group < most_group && r->group < r->window && n / r->group > MOST_FANOUT)
         r->group *= 2;
 }
 
@@ -87,7 +91,7 @@ static char *take(char **at, uint64_t bytes)
 static uint64_t lay_out(struct reduce *r, char *base)
 {
     char *at = base;
-    uint64_t upper = divide_up(r->n_values, FANOUT);
+    uint64_t upper = divide_up(r->n_values, r->fanout);
     bool maps = r->function != &r->identity;
     r->values = take(&at, r->n_values * r->size);
     r->spare = take(&at, upper * r->size);
@@ -155,7 +159,7 @@ static struct mm_run *groups_run(struct reduce *r, struct mamuto_map_s *map, enu
 {
     struct mm_run *run = next_run(r, map, phase);
     r->groups.n_items = end;
-    r->groups.group_items = phase == LEVEL ? FANOUT : r->group;
+    r->groups.group_items = phase == LEVEL ? r->fanout : r->group;
     r->groups.leaf_items = phase == LEVEL ? 1 : BLOCK;
     r->groups.absent = r->groups.absent_out = NULL;
     run->groups = &r->groups;
@@ -166,8 +170,7 @@ static struct mm_run *groups_run(struct reduce *r, struct mamuto_map_s *map, enu
     run->retries = 0;
     run->once = false;
     run->fail_fast = true;
-    run->item_timeout_ms =
-        run->item_timeout_ms > INT32_MAX / FOLDS_PER_TIMEOUT ? INT32_MAX : run->item_timeout_ms * FOLDS_PER_TIMEOUT;
+    run->item_timeout_ms = run->item_timeout_ms > INT32_MAX / BLOCK ? INT32_MAX : run->item_timeout_ms * BLOCK;
     return run;
 }
 
@@ -175,7 +178,7 @@ static void fold_array(const struct reduce *r, struct mm_run *run, const void *d
 {
     run->function = NULL;
     run->n_in = 1;
-    run->in[0] = (struct mm_run_arg){ data, stride, r->size, run->out_len, NULL };
+    run->in[0] = (struct mm_run_arg){ .data = data, .stride = stride, .size = r->size, .len = run->out_len };
 }
 
 static int begin_fused(struct reduce *r, struct mamuto_map_s *map)
@@ -243,7 +246,7 @@ static int finish(struct reduce *r, mamuto_error_t *err)
     if (!absent)
         memcpy(r->value, r->values, r->size);
     else if (r->if_empty)
-        memcpy(r->value, r->if_empty, r->size);
+        memmove(r->value, r->if_empty, r->size); /* they may be one */
     if (!r->failed)
         return 0;
     mamuto_error_t all = r->first;
@@ -264,7 +267,7 @@ static int after_level(struct reduce *r, struct mamuto_map_s *map, mamuto_error_
     char *values = r->values;
     uint8_t *absent = r->absent;
     r->n_values = map->run.n;
-    r->unit *= FANOUT;
+    r->unit *= r->fanout;
     r->values = r->spare;
     r->absent = r->spare_absent;
     r->spare = values;
@@ -399,7 +402,7 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
     struct mm_run *run = &r->plan.whole;
     int code = mm_fold_check_form(fold, err);
     if (!code)
-        code = mm_args_check(r->function, call, run, err);
+        code = mm_resident_check(m, r->function, call, run, err);
     if (!code)
         code = mm_fold_bind(fold, r->function, run->dims, r->groups.dims, err);
     r->size = run->out_size;
@@ -411,7 +414,7 @@ static int check_empty(const struct reduce *r, mamuto_error_t *err)
 {
     if (!r->if_empty)
         return mm_error_set(err, MAMUTO_EEMPTY, "mamuto_reduce: there is nothing to reduce, and call.if_empty is NULL");
-    memcpy(r->value, r->if_empty, r->size);
+    memmove(r->value, r->if_empty, r->size); /* they may be one */
     return 0;
 }
 

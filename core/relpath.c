@@ -1,8 +1,8 @@
 /* Relative paths of a config: from the config's folder.
  *
- * config.c calls it for "cc", "cflags" and "libs" of a config that is a file, so that a config means the same from
- * whatever folder a program is started in. The compiler's command line has its own rules on what is a path: here is
- * the part of them that people use. What is not recognised stays as it is, which is right for an option, and for a
+ * The readers of a config's values call it for what may be a path, of a config that is a file, so that a config means
+ * the same from whatever folder a program is started in. The compiler's command line has its own rules on what is a
+ * path: here is the part of them that people use. What is not recognised stays as it is, which is right for an option, and for a
  * path means: from the folder in which the compiler runs. Paths are not normalised, and not looked up. */
 #include "core/relpath.h"
 
@@ -36,6 +36,11 @@ static char *join(const char *text, size_t offset, const char *folder)
     if (joined)
         snprintf(joined, size, "%.*s%s/%s", (int)offset, text, folder, text + offset);
     return joined;
+}
+
+char *mm_relpath_path(const char *path, const char *folder)
+{
+    return folder && path[0] != '/' ? join(path, 0, folder) : mm_strdup(path);
 }
 
 char *mm_relpath_program(const char *program, const char *folder)

@@ -7,6 +7,9 @@
 /* The folder of the file path, absolute; where the current folder cannot be told, as it is. NULL: no memory. */
 char *mm_relpath_folder(const char *path);
 
+/* What is a path in any case, absolute. folder NULL: a plain copy. NULL: no memory. */
+char *mm_relpath_path(const char *path, const char *folder);
+
 /* A program: a relative path, if it has a slash; else a name to be looked for in PATH, which stays. folder NULL: a
  * plain copy. NULL: no memory. */
 char *mm_relpath_program(const char *program, const char *folder);

@@ -20,6 +20,15 @@ struct mm_run_arg {
     size_t size;            /* bytes of an item; where it has offsets, of an element */
     size_t len;             /* elements of an item */
     const int64_t *offsets; /* of item 0, in elements; NULL: all items are of one size */
+    struct mm_keep *keep;   /* a resident argument: what it is kept by; NULL: it is the caller's array */
+};
+
+/* Data that nodes keep for many runs. */
+struct mm_keep {
+    struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, whose items are packed */
+    uint64_t n;           /* items; of a broadcast value: 1 */
+    bool wait;            /* a _wait form waits for it */
+    void *job;            /* the node's */
 };
 
 /* Where workers put what a function emits (core/varlen.h): two parts of the node's memory, taken when the run begins.

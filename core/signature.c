@@ -49,6 +49,7 @@ struct parser {
     size_t at; /* of the next byte */
     struct mm_signature sig;
     mamuto_error_t *err;
+    const char *what; /* the text is that of a */
 };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -85,7 +86,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct parser *p, size_t a
     vsnprintf(what, sizeof what, format, args);
     va_end(args);
     show(shown, p->text, at);
-    return mm_error_set(p->err, MAMUTO_ESIGNATURE, "signature \"%s\", column %zu: %s", shown, at + 1, what);
+    return mm_error_set(p->err, MAMUTO_ESIGNATURE, "%s \"%s\", column %zu: %s", p->what, shown, at + 1, what);
 }
 
 /* The word of n bytes at `at`, cut where it is long: the arguments of "%.*s%s" in a format. */
@@ -276,12 +277,26 @@ static int parse_output(struct parser *p)
 
 int mm_signature_parse(struct mm_signature *sig, const char *text, mamuto_error_t *err)
 {
-    struct parser p = { .text = text ? text : "", .err = err };
+    struct parser p = { .text = text ? text : "", .err = err, .what = "signature" };
     if (next(&p) == '\0')
         return fail(&p, 0, "the signature is empty; expected inputs, \"->\" and the output, as in \"f8, f8 -> f8\"");
     int rc = parse_inputs(&p);
     if (!rc)
         rc = parse_output(&p);
+    if (!rc)
+        *sig = p.sig;
+    return rc;
+}
+
+int mm_type_parse(struct mm_signature *sig, const char *text, mamuto_error_t *err)
+{
+    struct parser p = { .text = text ? text : "", .err = err, .what = "type" };
+    if (next(&p) == '\0')
+        return fail(&p, 0, "the type is empty; expected one as in a signature, such as \"f8[3]\"");
+    int rc = parse_type(&p, &p.sig.in[0]);
+    if (!rc && next(&p))
+        rc = fail(&p, p.at, "unexpected text after the type; it is that of one input, as in \"f8[3]\"");
+    p.sig.n_in = 1;
     if (!rc)
         *sig = p.sig;
     return rc;
@@ -322,6 +337,31 @@ int mm_type_size(const struct mm_type *type, const struct mm_signature *sig, con
     *len = (size_t)n;
     *bytes = (size_t)total;
     return 0;
+}
+
+void mm_type_bind(struct mm_type *type, const size_t *dims)
+{
+    for (int k = 0; k < type->rank; k++)
+        type->shape[k] = (struct mm_dim){ .fixed = bound_dim(&type->shape[k], dims) };
+}
+
+bool mm_type_is_equal(const struct mm_type *a, const struct mm_type *b)
+{
+    if (strcmp(a->dtype, b->dtype) != 0 || a->variable != b->variable || a->rank != b->rank)
+        return false;
+    for (int k = 0; k < a->rank; k++)
+        if (a->shape[k].fixed != b->shape[k].fixed)
+            return false;
+    return true;
+}
+
+void mm_type_show(const struct mm_type *type, char text[MM_TYPE_TEXT])
+{
+    char *end = stpcpy(text, type->text ? "bytes" : type->dtype);
+    if (type->variable && !type->text)
+        strcpy(end, "[*]");
+    for (int k = 0; k < type->rank; k++) /* at most 22 bytes each */
+        end += sprintf(end, "%s%" PRIu64 "%s", k ? ", " : "[", type->shape[k].fixed, k + 1 < type->rank ? "" : "]");
 }
 
 bool mm_is_identifier(const char *name)

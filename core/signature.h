@@ -33,6 +33,17 @@ struct mm_signature {
  * untouched. */
 int mm_signature_parse(struct mm_signature *sig, const char *text, mamuto_error_t *err);
 
+/* Parses the text of one type into sig->in[0], its named dims into sig->dims; there is no output. As above. */
+int mm_type_parse(struct mm_signature *sig, const char *text, mamuto_error_t *err);
+
+/* Named dims become numbers. */
+void mm_type_bind(struct mm_type *type, const size_t *dims);
+/* Of bound types: the same elements, the same shape? "bytes" is u1[*]. */
+bool mm_type_is_equal(const struct mm_type *a, const struct mm_type *b);
+enum { MM_TYPE_TEXT = 8 + MM_MAX_RANK * 22 };
+/* A bound type as it is written, "f8[3, 4]". */
+void mm_type_show(const struct mm_type *type, char text[MM_TYPE_TEXT]);
+
 /* Elements and bytes of one value of a type that is not variable, with dims bound. Fails with MAMUTO_ESIZE where a
  * product passes 2^63 - 1, MAMUTO_EARGS where a dim that the type names is 0. */
 int mm_type_size(const struct mm_type *type, const struct mm_signature *sig, const size_t *dims, size_t *len,

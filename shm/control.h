@@ -12,6 +12,7 @@ enum mm_message_type {
     MM_MSG_EVENT,     /* fd */
     MM_MSG_LIFE,      /* fd: write end of the life pipe */
     MM_MSG_START,     /* id: workers; a: enum mm_pin, resolved to 0 or 1; b: core_dumps */
+    MM_MSG_PLACE,     /* fd, or none: the workers' working directory; a: added to their nice value; before START */
     MM_MSG_LOAD,      /* id: module; text: path, cc, n_cflags strings, libs (a, b: how many) each ended by 0 */
     MM_MSG_ATTACH,    /* fd; id: region; a: offset; b: bytes */
     MM_MSG_DETACH,    /* id: region */

@@ -3,7 +3,8 @@
  * Copies are the program's own reads and writes (a detour through the kernel, by pwrite into the arena's file, takes
  * three times as long), so an array that is not there would be the program's own SIGSEGV. Each piece is looked at
  * before: unmapped memory, and a piece whose last page is protected, are found; protected pages in the middle of a
- * piece are not, nor is what another thread unmaps meanwhile. Looking at every page would cost half as much as copying.
+ * piece are not, nor is what another thread unmaps meanwhile. Looking at every page costs half as much as copying: it is
+ * done where the job says so.
  * New pages of the arena are taken here too: to clear them takes longer than to copy.
  * The thread knows nothing of maps, and does not touch the arena's book-keeping. Invariant: a job is in one queue, or
  * at the thread, or its owner's; it changes hands under the mutex.
@@ -20,8 +21,8 @@
 
 static const uint64_t PIECE_BYTES = 1 << 20, PAGE = 4096;
 
-/* Is [p, p + bytes) mapped, and its last page readable or, write, writable? */
-static bool is_there(const char *p, uint64_t bytes, bool write, bool can_check)
+/* Is [p, p + bytes) mapped, and its last page, or each, readable or, write, writable? */
+static bool is_there(const char *p, uint64_t bytes, bool write, bool each, bool can_check)
 {
     union {
         const char *read;
@@ -33,7 +34,8 @@ static bool is_there(const char *p, uint64_t bytes, bool write, bool can_check)
     size_t pages = (size_t)(last.at - first.at) + PAGE;
     if (madvise(first.at, pages, MADV_WILLNEED) != 0 && errno == ENOMEM) /* a page is unmapped */
         return false;
-    return !can_check || madvise(last.at, PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 ||
+    char *from = each ? first.at : last.at;
+    return !can_check || madvise(from, each ? pages : PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 ||
            errno == EAGAIN || errno == EINTR;
 }
 
@@ -46,7 +48,7 @@ static int move(const struct mm_copier *copier, const struct mm_copy_job *job, c
     if (!copy->from)
         return 0;
     const char *from = copy->from + job->done;
-    if (!is_there(job->into_arena ? from : to, bytes, !job->into_arena, copier->can_check))
+    if (!is_there(job->into_arena ? from : to, bytes, !job->into_arena, job->look, copier->can_check))
         return MAMUTO_EARGS;
     memcpy(to, from, (size_t)bytes);
     return 0;
@@ -144,9 +146,7 @@ int mm_copier_start(struct mm_copier *copier, mamuto_error_t *err)
     int code = pthread_create(&copier->thread, NULL, copy_all, copier);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (code)
-        return mm_error_system(err, code,
-                               "cannot start the thread that copies private arrays, which workers may not read "
-                               "here");
+        return mm_error_system(err, code, "cannot start the thread that copies arrays");
     pthread_setname_np(copier->thread, "mamuto-copy");
     copier->has_thread = true;
     return 0;

@@ -36,6 +36,8 @@
 
 struct server {
     int control, signals, event, life, arena;
+    int home; /* the folder that it was started in, where it has left that; 0: it has not */
+    int nice;
     const mamuto_module_t *own;
     struct mm_board *board;
     struct mm_view view;
@@ -142,6 +144,8 @@ static void fork_worker(uint32_t index)
     if (pid == 0) {
         become_child(parent);
         close(server.control);
+        if (nice(server.nice) == -1)
+            errno = 0; /* the value may be -1; and less than asked for is no failure */
         if (server.pin)
             pin_to(index);
         if (server.n_workers >
@@ -174,6 +178,8 @@ static void fork_builder(void)
     pid_t parent = getpid(), pid = module < MM_MAX_MODULES ? fork() : -1;
     if (pid == 0) {
         become_child(parent);
+        if (server.home && fchdir(server.home) != 0) /* flags may name paths from there */
+            _exit(1);
         mm_describe_module(server.control, &server.message, server.own);
         _exit(0);
     }
@@ -276,6 +282,15 @@ static void punch(int64_t offset, int64_t bytes)
     tell(MM_MSG_PUNCHED, 0, offset, bytes);
 }
 
+/* Where workers are to be: they are forked there, so that none can fail to get there. */
+static void move_to(int workdir)
+{
+    server.home = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (server.home < 0 || fchdir(workdir) != 0)
+        leave();
+    close(workdir);
+}
+
 static void start(uint32_t n_workers, bool pin, bool core_dumps)
 {
     server.n_workers = n_workers;
@@ -319,6 +334,11 @@ static void handle(int fd)
         break;
     case MM_MSG_LIFE:
         server.life = fd;
+        break;
+    case MM_MSG_PLACE:
+        server.nice = (int)message->a;
+        if (fd >= 0)
+            move_to(fd);
         break;
     case MM_MSG_START:
         server.serial = message->serial;
@@ -371,6 +391,18 @@ static void read_messages(void)
 
 /* --- the process --------------------------------------------------------------------------------------------- */
 
+/* One thread inside a worker, which has one core, unless the user says otherwise. The libraries look at a name of their
+ * own first, then at OpenMP's: who sets that one alone means them all. */
+static void limit_inner_threads(void)
+{
+    static const char *const names[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
+                                         "BLIS_NUM_THREADS" };
+    if (getenv("OMP_NUM_THREADS"))
+        return;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        setenv(names[i], "1", 0);
+}
+
 static void clean_process(void)
 {
     setpgid(0, 0); /* a terminal's Ctrl-C reaches the program alone */
@@ -382,10 +414,7 @@ static void clean_process(void)
         dup2(null, 0);
     close_range(MM_CONTROL_FD + 1, ~0u, 0);
     prctl(PR_SET_NAME, "mamuto-server");
-    static const char *const inner_threads[] = { "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
-                                                 "BLIS_NUM_THREADS" };
-    for (size_t i = 0; i < sizeof inner_threads / sizeof *inner_threads; i++)
-        setenv(inner_threads[i], "1", 0);
+    limit_inner_threads();
     setenv(MM_WORKER_MARK, "1", 1);
 }
 

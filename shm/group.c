@@ -63,23 +63,39 @@ static enum mm_outcome no_memory(struct mm_runner *runner)
     return MM_STOPPED;
 }
 
-/* out[i] = fold(x[i], y[i]). What fails is told by its first item. */
-static bool combine(struct fold *fold, const char *x, ptrdiff_t x_stride, const char *y, ptrdiff_t y_stride, char *out,
-                    size_t n, uint64_t first_item)
+static bool call_fold(struct fold *fold, const char *x, const char *y, char *out, size_t n)
 {
     mamuto_chunk_t *chunk = &fold->chunk;
     chunk->count = n;
     chunk->in[0].data = x;
-    chunk->in[0].stride = x_stride;
     chunk->in[1].data = y;
-    chunk->in[1].stride = y_stride;
     chunk->out = out;
     int code = fold->runner->folder.run(chunk);
     if (code)
         chunk->fail(chunk, 0, code, NULL);
-    if (!fold->runner->failure.code)
+    return fold->runner->failure.code == 0;
+}
+
+/* out[i] = fold(x[i], y[i]), where i stands for the node that begins `step` items behind that of i - 1. What fails is told
+ * by its node's first item: one after the other, since a fold in chunk form need not say which it was. */
+static bool combine(struct fold *fold, const char *x, ptrdiff_t x_stride, const char *y, ptrdiff_t y_stride, char *out,
+                    size_t n, uint64_t first_item, uint64_t step)
+{
+    struct mm_failure *failure = &fold->runner->failure, whole;
+    fold->chunk.in[0].stride = x_stride;
+    fold->chunk.in[1].stride = y_stride;
+    if (call_fold(fold, x, y, out, n))
         return true;
-    fold->runner->failure.node_item = mm_runner_first(fold->runner) + first_item;
+    whole = *failure;
+    size_t i = 0;
+    for (failure->code = 0; n > 1 && i < n; i++)
+        if (!call_fold(fold, x + (ptrdiff_t)i * x_stride, y + (ptrdiff_t)i * y_stride, out + i * fold->size, 1))
+            break;
+    if (!failure->code) { /* alone, none fails */
+        *failure = whole;
+        i = 0;
+    }
+    failure->node_item = mm_runner_first(fold->runner) + first_item + i * step;
     return false;
 }
 
@@ -102,7 +118,7 @@ static bool merge(struct fold *fold)
         memcpy(x, y, fold->size);
         return true;
     }
-    if (!combine(fold, x, size, y, size, spare, 1, left->first_item))
+    if (!combine(fold, x, size, y, size, spare, 1, left->first_item, 0))
         return false;
     memcpy(x, spare, fold->size);
     return true;
@@ -194,7 +210,7 @@ static bool fold_blocks(struct fold *fold, const char *items, ptrdiff_t stride, 
         memcpy(to + b * fold->size, items + (ptrdiff_t)b * block, fold->size);
     for (uint64_t i = 1; i < fold->leaf; i++) {
         const char *x = i == 1 ? items : to;
-        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item))
+        if (!combine(fold, x, i == 1 ? block : size, items + (ptrdiff_t)i * stride, block, spare, n, first_item, fold->leaf))
             return false;
         char *swap = to;
         to = spare;
@@ -209,9 +225,9 @@ static bool fold_tree(struct fold *fold, char *values, size_t n, uint64_t first_
 {
     struct mm_folder *folder = &fold->runner->folder;
     ptrdiff_t pair = 2 * (ptrdiff_t)fold->size;
-    for (; n > 1; n = (n + 1) / 2) {
+    for (uint64_t step = 2 * fold->leaf; n > 1; n = (n + 1) / 2, step *= 2) {
         char *to = values == folder->values[0].data ? folder->values[1].data : folder->values[0].data;
-        if (!combine(fold, values, pair, values + fold->size, pair, to, n / 2, first_item))
+        if (!combine(fold, values, pair, values + fold->size, pair, to, n / 2, first_item, step))
             return false;
         if (n % 2)
             memcpy(to + n / 2 * fold->size, values + (n - 1) * fold->size, fold->size);
@@ -229,11 +245,17 @@ static bool fold_last(struct fold *fold, const char *items, ptrdiff_t stride, ui
     ptrdiff_t size = (ptrdiff_t)fold->size;
     memcpy(value, items, fold->size);
     for (uint64_t i = 1; i < count; i++) {
-        if (!combine(fold, value, size, items + (ptrdiff_t)i * stride, size, spare, 1, first_item))
+        if (!combine(fold, value, size, items + (ptrdiff_t)i * stride, size, spare, 1, first_item, 0))
             return false;
         memcpy(value, spare, fold->size);
     }
     return true;
+}
+
+/* Items of private arrays that may be fetched at once. */
+static uint64_t most_fetched(const struct mm_runner *runner)
+{
+    return runner->staged ? mm_peer_piece(runner->map) : UINT64_MAX;
 }
 
 /* The results of items [begin, end), and their stride. */
@@ -272,8 +294,8 @@ static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end
 
 static enum mm_outcome fold_tiles(struct fold *fold, uint64_t begin, uint64_t end)
 {
-    uint64_t blocks = TILE_BLOCKS;
-    while (blocks > 1 && blocks * fold->leaf * fold->size > TILE_BYTES)
+    uint64_t blocks = TILE_BLOCKS, piece = most_fetched(fold->runner);
+    while (blocks > 1 && (blocks * fold->leaf * fold->size > TILE_BYTES || blocks * fold->leaf > piece))
         blocks /= 2;
     uint64_t tile = blocks * fold->leaf;
     enum mm_outcome outcome = MM_RAN;
@@ -297,7 +319,7 @@ static enum mm_outcome fold_step(struct fold *fold, uint64_t begin, uint64_t end
         const char *item = items + (ptrdiff_t)(i - begin) * stride;
         if (fold->absent && fold->absent[i])
             continue;
-        if (*any && !combine(fold, value, size, item, size, spare, 1, block))
+        if (*any && !combine(fold, value, size, item, size, spare, 1, block, 0))
             return MM_FAILED;
         memcpy(value, *any ? spare : item, fold->size);
         *any = true;
@@ -307,7 +329,8 @@ static enum mm_outcome fold_step(struct fold *fold, uint64_t begin, uint64_t end
 
 static enum mm_outcome fold_one_by_one(struct fold *fold, uint64_t begin, uint64_t end)
 {
-    uint64_t step = STEP_BYTES / fold->size;
+    uint64_t step = STEP_BYTES / fold->size, piece = most_fetched(fold->runner);
+    step = step < piece ? step : piece;
     step = step < 1 ? 1 : step < fold->leaf ? step : fold->leaf;
     if (!reserve(fold, (size_t)step, 1))
         return no_memory(fold->runner);
@@ -355,8 +378,9 @@ enum mm_outcome mm_group_run(struct mm_runner *runner, uint64_t group)
     uint64_t begin = group * groups->group_items, end = begin + groups->group_items;
     if (end > groups->n_items)
         end = groups->n_items;
-    enum mm_outcome outcome = fold.absent || fold.size > ONE_BY_ONE_BYTES ? fold_one_by_one(&fold, begin, end)
-                                                                          : fold_tiles(&fold, begin, end);
+    bool large = fold.size > ONE_BY_ONE_BYTES || most_fetched(runner) < fold.leaf;
+    enum mm_outcome outcome =
+        fold.absent || large ? fold_one_by_one(&fold, begin, end) : fold_tiles(&fold, begin, end);
     if (outcome == MM_RAN && !collapse(&fold))
         outcome = MM_FAILED;
     if (outcome != MM_RAN)

@@ -1,5 +1,6 @@
 /* The node of this machine: ties pool and jobs to the caller's libuv loop. With loop_watch.c the only
- * file of shm/ that knows a loop; what only tells something is in node_calls.c.
+ * file of shm/ that knows a loop; what only tells something is in node_calls.c, memory in
+ * node_arrays.c.
  *
  *   STARTING ── all workers up ──► UP ◄── server started anew ── RESTARTING
  *       │                          └── its socket ended ──────────►─┘ │
@@ -19,14 +20,7 @@
 
 #include <stdio.h>
 
-enum {
-    TICK_MS = 20,
-    STOPPING_TICK_MS = 2,
-    FORCE_AFTER_MS = 1000,
-    GIVE_UP_AFTER_MS = 2000,
-    RESTARTS = 3,
-    AT_ONCE_BYTES = 2 << 20
-};
+enum { TICK_MS = 20, STOPPING_TICK_MS = 2, FORCE_AFTER_MS = 1000, GIVE_UP_AFTER_MS = 2000, RESTARTS = 3 };
 
 static struct mm_node *node_of(uv_poll_t *poll) { return ((struct mm_loop_watch *)poll->data)->owner; }
 
@@ -47,6 +41,12 @@ static void report_ran(void *context, struct mm_run *run, int status, uint64_t f
 {
     struct mm_node *node = context;
     node->events->on_ran(node->owner, run, status, failed, err);
+}
+
+static void report_kept(void *context, struct mm_keep *keep, int status, const mamuto_error_t *err)
+{
+    struct mm_node *node = context;
+    node->events->on_kept(node->owner, keep, status, err);
 }
 
 static void finish(struct mm_node *node, struct mm_job *job)
@@ -103,6 +103,7 @@ static void check_all(struct mm_node *node)
     if (node->state == CLOSING)
         return;
     mm_stager_go_on(&node->stager);
+    mm_keeper_go_on(&node->keeper);
     set_timer(node);
 }
 
@@ -280,6 +281,7 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
             node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
     }
     mm_stager_lose(&node->stager, err);
+    mm_keeper_lose(&node->keeper, err);
     if (was_up) {
         node->events->on_state(node->owner);
         node->events->on_lost(node->owner, err);
@@ -335,6 +337,7 @@ static void take_down(struct mm_node *node)
     mm_loop_unwatch(&node->life);
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
+    mm_keeper_fini(&node->keeper);
     mm_pool_fini(&node->pool);
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
@@ -381,12 +384,12 @@ static void on_tick(uv_timer_t *timer)
 
 /* --- open and close --------------------------------------------------------------------------------------------- */
 
-static bool pins(const struct mm_config *config, int workers)
+static bool pins(const struct mm_config_host *config, int workers)
 {
     return config->pin == MM_PIN_ON || (config->pin == MM_PIN_AUTO && workers == mm_cpus_allowed());
 }
 
-static int open_node(struct mm_node **out, const struct mm_config *config, uv_loop_t *loop,
+static int open_node(struct mm_node **out, const struct mm_config_host *config, uv_loop_t *loop,
                      const struct mm_node_events *events, void *owner, mamuto_error_t *err)
 {
     struct mm_node *node = mm_alloc(sizeof *node);
@@ -395,7 +398,13 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     int workers = config->cores ? config->cores : mm_cpus_allowed();
     if (workers > MM_MAX_LANES - 1)
         workers = MM_MAX_LANES - 1;
-    struct mm_pool_config pool = { workers, pins(config, workers), config->core_dumps };
+    struct mm_pool_config pool = { .workers = workers,
+                                   .pin = pins(config, workers),
+                                   .core_dumps = config->core_dumps,
+                                   .nice = config->nice,
+                                   .workdir = config->workdir,
+                                   .env = config->env,
+                                   .agent = config->agent };
     node->loop = loop;
     node->events = events;
     node->owner = owner;
@@ -406,6 +415,7 @@ static int open_node(struct mm_node **out, const struct mm_config *config, uv_lo
     }
     mm_jobs_init(&node->jobs, &node->pool, mm_program_functions());
     mm_stager_init(&node->stager, &node->jobs, report_ran, node);
+    mm_keeper_init(&node->keeper, &node->pool, report_kept, node);
     uv_timer_init(loop, &node->timer);
     uv_unref((uv_handle_t *)&node->timer);
     node->timer.data = node;
@@ -420,6 +430,7 @@ static void close_node(struct mm_node *node)
 {
     node->state = CLOSING;
     mm_stager_stop(&node->stager);
+    mm_keeper_stop(&node->keeper);
     for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
         node->jobs.slots[slot].run = NULL;
     node->jobs.used = 0;
@@ -435,7 +446,7 @@ static void close_node(struct mm_node *node)
     set_timer(node);
 }
 
-static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config *config,
+static int load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                 mamuto_error_t *err)
 {
     if (module >= MM_MAX_MODULES)
@@ -449,48 +460,22 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
     return code;
 }
 
-static void *alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err)
-{
-    return mm_arena_alloc(&node->pool.arena, bytes, err);
-}
-
-/* Little is had with its pages at once: they cost less than finding out what can be had. */
-static void *reserve(struct mm_node *node, size_t bytes, mamuto_error_t *err)
-{
-    bool cold;
-    return bytes <= AT_ONCE_BYTES ? mm_arena_alloc(&node->pool.arena, bytes, err)
-                                  : mm_arena_reserve(&node->pool.arena, bytes, &cold, err);
-}
-
-static void settle(struct mm_node *node, void *p) { mm_arena_settle(&node->pool.arena, p); }
-
-static void free_array(struct mm_node *node, void *p) { mm_pool_free(&node->pool, p); }
-
-static uint64_t array_bytes(const struct mm_node *node, const void *p) { return mm_pool_size(&node->pool, p); }
-
-static int attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
-{
-    if (node->pool.control < 0)
-        return mm_error_set(err, MAMUTO_EHOST, "mamuto_attach: the workers of this machine are gone");
-    return mm_pool_attach(&node->pool, fd, offset, bytes, p, err);
-}
-
-const struct mm_node_ops mm_node_shm = {
-    "shm",
-    open_node,
-    close_node,
-    load,
-    run,
-    cancel,
-    NULL,
-    assist,
-    prepare_help,
-    alloc,
-    free_array,
-    array_bytes,
-    attach,
-    reserve,
-    settle,
-    mm_node_shm_workers,
-    mm_node_shm_describe,
-};
+const struct mm_node_ops mm_node_shm = { .kind = "shm",
+                                         .open = open_node,
+                                         .close = close_node,
+                                         .load = load,
+                                         .run = run,
+                                         .cancel = cancel,
+                                         .assist = assist,
+                                         .prepare_help = prepare_help,
+                                         .alloc = mm_node_shm_alloc,
+                                         .free = mm_node_shm_free,
+                                         .array_bytes = mm_node_shm_array_bytes,
+                                         .attach = mm_node_shm_attach,
+                                         .reserve = mm_node_shm_reserve,
+                                         .settle = mm_node_shm_settle,
+                                         .keep = mm_node_shm_keep,
+                                         .cancel_keep = mm_node_shm_cancel_keep,
+                                         .drop = mm_node_shm_drop,
+                                         .workers = mm_node_shm_workers,
+                                         .describe = mm_node_shm_describe };

@@ -1,9 +1,10 @@
-/* The node of this machine, as the two files know it that make it: node_shm.c, node_calls.c. */
+/* The node of this machine, as the files know it that make it: node_shm.c, node_calls.c, node_arrays.c. */
 #ifndef MM_SHM_NODE_SHM_H
 #define MM_SHM_NODE_SHM_H
 
 #include "core/node.h"
 #include "shm/jobs.h"
+#include "shm/keep.h"
 #include "shm/loop_watch.h"
 #include "shm/stage.h"
 
@@ -14,6 +15,7 @@ struct mm_node {
     struct mm_pool pool;
     struct mm_jobs jobs;
     struct mm_stager stager;
+    struct mm_keeper keeper;
     uv_loop_t *loop;
     const struct mm_node_events *events;
     void *owner;
@@ -30,5 +32,16 @@ struct mm_node {
 /* Of the operations, those that only tell: node_calls.c. */
 int mm_node_shm_workers(const struct mm_node *node);
 void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state);
+
+/* Of the operations, those of memory: node_arrays.c. */
+void *mm_node_shm_alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void *mm_node_shm_reserve(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void mm_node_shm_settle(struct mm_node *node, void *p);
+void mm_node_shm_free(struct mm_node *node, void *p);
+uint64_t mm_node_shm_array_bytes(const struct mm_node *node, const void *p);
+int mm_node_shm_attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
+int mm_node_shm_keep(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err);
+void mm_node_shm_cancel_keep(struct mm_node *node, struct mm_keep *keep);
+void mm_node_shm_drop(struct mm_node *node, struct mm_keep *keep);
 
 #endif

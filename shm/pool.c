@@ -61,14 +61,43 @@ static int make_board(struct mm_pool *pool, mamuto_error_t *err)
     return 0;
 }
 
+/* Opened here, so that a folder that is not there is told at once, and one that is moved later stays the workers'. */
+static int open_workdir(struct mm_pool *pool, mamuto_error_t *err)
+{
+    const char *path = pool->config.workdir;
+    if (!path)
+        return 0;
+    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), inside = fd < 0 ? -1 : openat(fd, ".", O_PATH | O_CLOEXEC);
+    int why = errno;
+    if (inside < 0) {
+        if (fd >= 0)
+            close(fd);
+        return mm_error_set(
+            err, MAMUTO_ECONFIG,
+            "the config's workdir, %s, cannot be the workers' working directory: %s; make it, or name a "
+            "folder that is there",
+            path, strerror(why));
+    }
+    close(inside);
+    pool->workdir_fd = fd;
+    return 0;
+}
+
 int mm_pool_init(struct mm_pool *pool, const struct mm_pool_config *config, const struct mm_pool_events *events,
                  void *owner, mamuto_error_t *err)
 {
-    *pool = (struct mm_pool){
-        .control = -1, .life = -1, .board_fd = -1, .config = *config, .events = events, .owner = owner, .arena.fd = -1
-    };
+    *pool = (struct mm_pool){ .control = -1,
+                              .life = -1,
+                              .board_fd = -1,
+                              .workdir_fd = -1,
+                              .config = *config,
+                              .events = events,
+                              .owner = owner,
+                              .arena.fd = -1 };
     pool->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int code = pool->event < 0 ? mm_error_system(err, errno, "cannot make an eventfd") : make_board(pool, err);
+    int code = pool->event < 0 ? mm_error_system(err, errno, "cannot make an eventfd") : open_workdir(pool, err);
+    if (!code)
+        code = make_board(pool, err);
     if (!code)
         code = mm_arena_init(&pool->arena, err);
     if (code)
@@ -112,6 +141,8 @@ static int send_set_up(struct mm_pool *pool, int life_write)
             code = hand_over(pool, MM_MSG_ATTACH, i, pool->attached[i].offset, (int64_t)pool->attached[i].bytes,
                              pool->attached[i].fd);
         }
+    if (!code)
+        code = hand_over(pool, MM_MSG_PLACE, 0, pool->config.nice, 0, pool->workdir_fd);
     pool->message.serial = atomic_load(&pool->board->attach_serial);
     if (!code)
         code = hand_over(pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin, pool->config.core_dumps,
@@ -128,7 +159,7 @@ int mm_pool_start(struct mm_pool *pool, mamuto_error_t *err)
     int pipe_ends[2];
     if (pipe2(pipe_ends, O_CLOEXEC | O_NONBLOCK) != 0)
         return mm_error_system(err, errno, "cannot make the life pipe");
-    int code = mm_spawn_fork_server(&pool->server, &pool->control, err);
+    int code = mm_spawn_fork_server(pool->config.agent, pool->config.env, &pool->server, &pool->control, err);
     if (!code) {
         pool->life = pipe_ends[0];
         int sent = send_set_up(pool, pipe_ends[1]);
@@ -322,7 +353,10 @@ void mm_pool_fini(struct mm_pool *pool)
         munmap(pool->board, sizeof *pool->board);
     if (pool->board_fd >= 0)
         close(pool->board_fd);
-    *pool = (struct mm_pool){ .control = -1, .event = -1, .life = -1, .board_fd = -1, .arena.fd = -1 };
+    if (pool->workdir_fd >= 0)
+        close(pool->workdir_fd);
+    *pool =
+        (struct mm_pool){ .control = -1, .event = -1, .life = -1, .board_fd = -1, .workdir_fd = -1, .arena.fd = -1 };
 }
 
 void mm_pool_reset_lane(struct mm_pool *pool, uint32_t index)

@@ -13,6 +13,11 @@
 struct mm_pool_config {
     int workers;
     bool pin, core_dumps;
+    int nice; /* added to what this process has, for the workers */
+    /* borrowed as long as the pool lives */
+    const char *workdir; /* the workers' working directory; NULL: this process's */
+    char *const *env;    /* "NAME=value", over this process's, ended by NULL; NULL: nothing */
+    const char *agent;   /* the helper program; NULL: to be looked for */
 };
 
 /* What comes from the fork server. */
@@ -34,7 +39,7 @@ struct mm_attachment {
 struct mm_pool {
     int control, event, life; /* -1: closed */
     pid_t server;
-    int board_fd;
+    int board_fd, workdir_fd; /* workdir_fd: -1: workers stay where this process is */
     struct mm_board *board;
     struct mm_arena arena;
     struct mm_attachment attached[MM_MAX_ATTACHED];

@@ -3,6 +3,7 @@
  * a vfork and an exec. */
 #include "shm/spawn.h"
 
+#include "core/alloc.h"
 #include "core/error.h"
 #include "core/program.h"
 #include "shm/forkserver.h"
@@ -56,10 +57,17 @@ static bool own_folder(char *folder, size_t size)
     return snprintf(folder, size, "%s", real) < (int)size;
 }
 
-static int find_helper(struct search *search, mamuto_error_t *err)
+static int find_helper(struct search *search, const char *agent, mamuto_error_t *err)
 {
     const char *named = getenv("MAMUTO_AGENT");
     char folder[PATH_MAX];
+    if (agent) {
+        if (try_path(search, agent, ""))
+            return 0;
+        return mm_error_set(err, MAMUTO_EHOST,
+                            "the helper program that the config's \"agent\" names, %s, cannot be run: %s", agent,
+                            strerror(errno));
+    }
     if (named && *named) {
         if (try_path(search, named, ""))
             return 0;
@@ -77,7 +85,33 @@ static int find_helper(struct search *search, mamuto_error_t *err)
                         search->tried);
 }
 
-static int spawn(pid_t *pid, const char *path, int control)
+static bool is_name_in(const char *variable, char *const *env)
+{
+    size_t n = strcspn(variable, "=");
+    while (env && *env && (strncmp(*env, variable, n + 1) != 0))
+        env++;
+    return env && *env;
+}
+
+/* This process's environment with env's variables in place of its own; the strings are borrowed. NULL: no memory. */
+static char **merge(char *const *env)
+{
+    size_t n = 0;
+    for (char **p = environ; p && *p; p++)
+        n++;
+    for (char *const *p = env; p && *p; p++)
+        n++;
+    char **merged = mm_alloc_array(n + 1, sizeof *merged);
+    n = 0;
+    for (char **p = environ; merged && p && *p; p++)
+        if (!is_name_in(*p, env))
+            merged[n++] = *p;
+    for (char *const *p = env; merged && p && *p; p++)
+        merged[n++] = *p;
+    return merged;
+}
+
+static int spawn(pid_t *pid, const char *path, char *const *env, int control)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -95,17 +129,17 @@ static int spawn(pid_t *pid, const char *path, int control)
         posix_spawnattr_setsigdefault(&attributes, &all);
         code = posix_spawn_file_actions_adddup2(&actions, control, MM_CONTROL_FD);
         if (!code)
-            code = posix_spawn(pid, path, &actions, &attributes, argv, environ);
+            code = posix_spawn(pid, path, &actions, &attributes, argv, env);
         posix_spawnattr_destroy(&attributes);
     }
     posix_spawn_file_actions_destroy(&actions);
     return code;
 }
 
-int mm_spawn_fork_server(pid_t *pid, int *control, mamuto_error_t *err)
+int mm_spawn_fork_server(const char *agent, char *const *env, pid_t *pid, int *control, mamuto_error_t *err)
 {
     struct search search = { .path = "/proc/self/exe" };
-    int pair[2], code = mm_program_functions() ? 0 : find_helper(&search, err);
+    int pair[2], code = mm_program_functions() ? 0 : find_helper(&search, agent, err);
     if (code)
         return code;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
@@ -115,7 +149,9 @@ int mm_spawn_fork_server(pid_t *pid, int *control, mamuto_error_t *err)
         close(pair[1]);
         pair[1] = other;
     }
-    code = pair[1] < 0 ? errno : spawn(pid, search.path, pair[1]);
+    char **merged = merge(env);
+    code = pair[1] < 0 ? errno : !merged ? ENOMEM : spawn(pid, search.path, merged, pair[1]);
+    mm_free(merged);
     if (pair[1] >= 0)
         close(pair[1]);
     if (code) {

@@ -3,7 +3,7 @@
 
 static int usage(void)
 {
-    peer_die("ours like N [help] [item] [private] [denied] [pinned] [each] | ours uneven LOW_US N SHAPE | "
+    peer_die("ours like N [help] [item] [private] [denied] [pinned] [each] [kept] | ours uneven LOW_US N SHAPE | "
              "ours crash|memory|wake|wake-help|open|idle|var-out|many-maps|many-waits|small-beside-big|cancel | "
              "ours wake-many WORKERS");
 }
@@ -24,6 +24,8 @@ static int serve_like(int n_words, char **words)
             options.pinned = 1;
         else if (!strcmp(words[i], "each"))
             options.each = 1;
+        else if (!strcmp(words[i], "kept"))
+            options.kept = 1;
         else
             return usage();
     }

@@ -12,7 +12,7 @@
 /* "like" may be followed by words, in any order. */
 struct ours_options {
     size_t n;
-    int help, item, private_arrays, denied, pinned, each;
+    int help, item, private_arrays, denied, pinned, each, kept;
 };
 
 void ours_module(const char *name, char *path, size_t room);

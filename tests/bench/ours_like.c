@@ -1,4 +1,4 @@
-/* like3 by a mapper: shared or private arrays, with or without help, chunk or item form, two lanes in each case. */
+/* like3 by a mapper: shared, private or kept arrays, with or without help, chunk or item form, two lanes in each case. */
 #include "tests/bench/ours.h"
 
 #include <errno.h>
@@ -46,6 +46,15 @@ static void make_arrays(struct ours_like *o)
     like3_fill(o->like.p, o->like.data, o->like.n);
 }
 
+static mamuto_arg_t kept(struct ours_like *o, mamuto_arg_t arg)
+{
+    mamuto_kept_t *handle;
+    mamuto_error_t err = { 0 };
+    if (mamuto_keep_wait(o->m, &(mamuto_keep_t){ .type = "f8[3]", .arg = arg }, &handle, &err))
+        peer_die("mamuto_keep_wait: %s", err.text);
+    return mamuto_resident(handle);
+}
+
 static void once(void *ctx)
 {
     struct ours_like *o = ctx;
@@ -89,6 +98,8 @@ int ours_like(const struct ours_options *options)
                               .args = { mamuto_scatter(o.like.p, o.like.n), mamuto_broadcast(o.like.data) },
                               .result = o.like.out,
                               .help = options->help };
+    for (int k = 0; k < 2 && options->kept; k++)
+        o.call.args[k] = kept(&o, o.call.args[k]);
     once(&o);
     like_check(&o.like);
     peer_serve(turn, share, &o);

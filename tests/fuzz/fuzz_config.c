@@ -28,6 +28,30 @@ static bool is_untouched(const void *bytes, size_t n)
     return n == 0;
 }
 
+static void check_list(char **list, const char *what)
+{
+    for (char **p = list; p && *p; p++)
+        must(**p, what);
+}
+
+static void check_host(const struct mm_config_host *host)
+{
+    must(host->cores >= 0 && host->cores <= MM_CONFIG_MAX_CORES, "cores are in range");
+    must(host->label[0] && strlen(host->label) < sizeof((mamuto_error_t *)0)->host, "a label fits into an error");
+    must(host->local == (strcmp(host->label, MM_CONFIG_LOCAL) == 0), "one label is this machine's");
+    must(host->local == (host->transport == MM_TRANSPORT_SHM), "shm is this machine's alone");
+    must(host->cc[0], "cc is not empty");
+    must(!host->workdir || host->workdir[0], "a workdir is not empty");
+    must(host->nice >= 0 && host->nice <= 19, "nice is in range");
+    must(host->data_port_first <= host->data_port_last && host->data_port_last <= 65535, "ports are in range");
+    must(!host->launch || host->launch[0], "a command has a program");
+    check_list(host->cflags, "a flag is not empty");
+    check_list(host->libs, "a library is not empty");
+    check_list(host->launch, "a word of a command is not empty");
+    for (char **p = host->env; p && *p; p++)
+        must(strchr(*p, '=') > *p, "a variable has a name");
+}
+
 static void check_config(const char *text)
 {
     struct mm_config config;
@@ -47,12 +71,11 @@ static void check_config(const char *text)
             must((unsigned char)*p >= 0x20 && *p != 0x7F, "the sentence has no control characters");
         return;
     }
-    must(config.cores >= 0 && config.cores <= MM_CONFIG_MAX_CORES, "cores are in range");
-    must(config.cc[0], "cc is not empty");
-    for (char **p = config.cflags; *p; p++)
-        must(**p, "a flag is not empty");
-    for (char **p = config.libs; *p; p++)
-        must(**p, "a library is not empty");
+    must(config.n_hosts > 0 && config.n_hosts <= MM_CONFIG_MAX_HOSTS, "there are hosts");
+    for (size_t i = 0; i < config.n_hosts; i++)
+        check_host(&config.hosts[i]);
+    must((mm_config_check_hosts(&config, NULL) == 0) == (config.other_line == 0), "another host has its line");
+    must(config.other_line <= lines, "which is one of the text's");
     mm_config_fini(&config);
 }
 

@@ -11,6 +11,7 @@ BUILD_NEEDS=(
 TEST_NEEDS=(
     gcc=gcc 'g++=g++' clang=clang libcmocka-dev=pc:cmocka clang-format=clang-format clang-tidy=clang-tidy
     shellcheck=shellcheck valgrind=valgrind spin=spin procps=ps libglib2.0-dev=pc:glib-2.0
+    python3-numpy=/usr/lib/python3/dist-packages/numpy/__init__.py
 )
 
 has() { # probe: is it there?

@@ -186,8 +186,8 @@ static void choose(struct task *task, bool wait)
                                  .fail_fast = below(2) != 0,
                                  .wait = wait,
                                  .help = wait && below(2) };
-    task->run.in[0] = (struct mm_run_arg){ task->x, 8, 8, 1, NULL };
-    task->run.in[1] = (struct mm_run_arg){ common_at, 0, 8, 1, NULL };
+    task->run.in[0] = (struct mm_run_arg){ .data = task->x, .stride = 8, .size = 8, .len = 1 };
+    task->run.in[1] = (struct mm_run_arg){ .data = common_at, .size = 8, .len = 1 };
 }
 
 static void submit(struct task *task, bool wait)

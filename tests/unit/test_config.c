@@ -1,5 +1,5 @@
-/* config.c on texts: values, precedence, and the sentences of what is refused. Files are test_config_file.c's matter,
- * failing memory is test_config_memory.c's. */
+/* config.c on texts: this machine, precedence, broken JSON, and hostile texts. Each key's values and sentences are
+ * test_config_keys.c's matter, files test_config_file.c's, failing memory test_config_memory.c's. */
 #include "core/config.h"
 
 #include <setjmp.h>
@@ -66,12 +66,22 @@ static void assert_all_refused(const struct refused *cases, size_t n)
 
 static void assert_defaults(const struct mm_config *config)
 {
-    assert_int_equal(config->cores, 0);
-    assert_int_equal(config->pin, MM_PIN_AUTO);
-    assert_false(config->core_dumps);
-    assert_string_equal(config->cc, "cc");
-    assert_list(config->cflags, "-O3 -march=native -ffp-contract=off");
-    assert_list(config->libs, "-lm");
+    assert_int_equal(config->n_hosts, 1);
+    assert_string_equal(config->hosts[0].label, "localhost");
+    assert_true(config->hosts[0].local);
+    assert_null(config->modules);
+    assert_int_equal(mm_config_check_hosts(config, NULL), 0);
+    assert_int_equal(config->hosts[0].cores, 0);
+    assert_int_equal(config->hosts[0].pin, MM_PIN_AUTO);
+    assert_false(config->hosts[0].core_dumps);
+    assert_string_equal(config->hosts[0].cc, "cc");
+    assert_list(config->hosts[0].cflags, "-O3 -march=native -ffp-contract=off");
+    assert_list(config->hosts[0].libs, "-lm");
+    assert_int_equal(config->hosts[0].transport, MM_TRANSPORT_SHM);
+    assert_int_equal(config->hosts[0].nice, 0);
+    assert_null(config->hosts[0].workdir);
+    assert_null(config->hosts[0].env);
+    assert_null(config->hosts[0].agent);
 }
 
 static void config_default_is_this_machine(void **state)
@@ -81,7 +91,7 @@ static void config_default_is_this_machine(void **state)
     assert_int_equal(mm_config_default(&config, NULL), 0);
     assert_defaults(&config);
     mm_config_fini(&config);
-    assert_null(config.cc);
+    assert_null(config.hosts);
     mm_config_fini(&config); /* of a zeroed one */
 }
 
@@ -118,7 +128,7 @@ static void config_cores_are_read_in_both_forms(void **state)
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct mm_config config = parsed(cases[i].text);
-        assert_int_equal(config.cores, cases[i].cores);
+        assert_int_equal(config.hosts[0].cores, cases[i].cores);
         mm_config_fini(&config);
     }
 }
@@ -128,11 +138,11 @@ static void config_top_level_values_are_read(void **state)
     (void)state;
     struct mm_config config = parsed("{\"pin\": true, \"core_dumps\": true, \"cc\": \"./cc\", \"cflags\": [], "
                                      "\"libs\": [\"-lblas\", \"Grüße/x.o\"]}");
-    assert_int_equal(config.pin, MM_PIN_ON);
-    assert_true(config.core_dumps);
-    assert_string_equal(config.cc, "./cc"); /* a text has no folder */
-    assert_null(config.cflags[0]);
-    assert_list(config.libs, "-lblas Grüße/x.o");
+    assert_int_equal(config.hosts[0].pin, MM_PIN_ON);
+    assert_true(config.hosts[0].core_dumps);
+    assert_string_equal(config.hosts[0].cc, "./cc"); /* a text has no folder */
+    assert_null(config.hosts[0].cflags[0]);
+    assert_list(config.hosts[0].libs, "-lblas Grüße/x.o");
     mm_config_fini(&config);
 }
 
@@ -144,11 +154,11 @@ static void config_host_value_wins_over_top_level_in_any_order(void **state)
     static const char *const texts[] = { "{" HOST "," TOP "}", "{" TOP "," HOST "}" };
     for (size_t i = 0; i < COUNT(texts); i++) {
         struct mm_config config = parsed(texts[i]);
-        assert_int_equal(config.pin, MM_PIN_OFF);
-        assert_string_equal(config.cc, "gcc");
-        assert_list(config.cflags, "-O1");
-        assert_true(config.core_dumps); /* the host says nothing of these two */
-        assert_list(config.libs, "-la");
+        assert_int_equal(config.hosts[0].pin, MM_PIN_OFF);
+        assert_string_equal(config.hosts[0].cc, "gcc");
+        assert_list(config.hosts[0].cflags, "-O1");
+        assert_true(config.hosts[0].core_dumps); /* the host says nothing of these two */
+        assert_list(config.hosts[0].libs, "-la");
         mm_config_fini(&config);
     }
 }
@@ -203,32 +213,51 @@ static void config_unknown_key_names_the_nearest_and_the_allowed(void **state)
     (void)state;
     static const struct refused cases[] = {
         { "{\n\"host\": 1}", 2, "config:2: host: unknown key; did you mean \"hosts\"?" },
-        { "{\"hsots\": {}}", 1,
-          "did you mean \"hosts\"? (allowed here: hosts, pin, core_dumps, cc, cflags, libs, $schema)" },
+        { "{\"hsots\": {}}", 1, "did you mean \"hosts\"?" },
         { "{\"hosts\": {\"localhost\":\n{\"pin\": true,\n\"croes\": 1}}}", 3,
-          "hosts.localhost.croes: unknown key; did you mean \"cores\"? "
-          "(allowed here: cores, pin, core_dumps, cc, cflags, libs)" },
+          "hosts.localhost.croes: unknown key; did you mean \"cores\"?" },
+        { "{\"hosts\": {\"localhost\": {\"x\": 1}}}", 1,
+          "hosts.localhost.x: unknown key; allowed here: cores, workdir, nice, env, pin, core_dumps, cc, cflags, libs, "
+          "agent, required, transport" },
+        { "{\"hosts\": {\"node1\": {\"adress\": 1}}}", 1, "did you mean \"address\"?" },
+        { "{\"hosts\": {\"localhost\": {\"adress\": 1}}}", 1,
+          "hosts.localhost.adress: unknown key; did you mean \"address\"?" },
         { "{\"coredumps\": true}", 1, "did you mean \"core_dumps\"?" },
         { "{\"CFLAGS\": []}", 1, "did you mean \"cflags\"?" },
-        { "{\"workdir\": \"/tmp\"}", 1, "workdir: unknown key (allowed here: hosts," },
-        { "{\"\": 1}", 1, "unknown key (allowed" },
-        { "{\"cores\": 4}", 1, "cores: belongs to a host, such as hosts.localhost; not allowed here" },
+        { "{\"wrkdir\": \"/tmp\"}", 1, "wrkdir: unknown key; did you mean \"workdir\"?" },
+        { "{\"x\": 1}", 1,
+          "config:1: x: unknown key; allowed here: hosts, modules, workdir, nice, env, pin, core_dumps, cc, cflags, "
+          "libs, "
+          "required, transport, encrypt, known_hosts, known_hosts_file, ssh_config, connect_timeout_ms, "
+          "inflight_bytes, same_code, $schema" },
+        { "{\"\": 1}", 1, "unknown key; allowed" },
+        { "{\"cores\": 4}", 1, "cores: belongs to a host, within \"hosts\"; not allowed here" },
+        { "{\"launch\": [\"sh\"]}", 1, "launch: belongs to a host" },
+        { "{\"hosts\": {\"localhost\": {\"modules\": []}}}", 1, "hosts.localhost.modules: belongs to the top level" },
         { "{\"hosts\": {\"localhost\": {\"hosts\": {}}}}", 1, "hosts.localhost.hosts: belongs to the top level" },
         { "{\"hosts\": {\"localhost\": {\"$schema\": \"\"}}}", 1, "belongs to the top level" },
     };
     assert_all_refused(cases, COUNT(cases));
 }
 
-static void config_other_hosts_are_refused_by_name(void **state)
+static void config_other_hosts_are_read_and_then_refused_by_name(void **state)
 {
     (void)state;
     static const struct refused cases[] = {
         { "{\"hosts\": {\n\"localhost\": 2,\n\"node1\": 4}}", 3,
-          "config:3: host \"node1\": other hosts are not supported by this release; \"localhost\" is" },
-        { "{\"hosts\": {\"Localhost\": 2}}", 1, "host \"Localhost\": other hosts" },
-        { "{\"hosts\": {\"\": 2}}", 1, "host \"\": other hosts" },
+          "config:3: hosts.node1: other hosts cannot be used by this version; \"localhost\", this machine, can" },
+        { "{\"hosts\": {\"Localhost\":\n{\"cores\": 2}}}", 1, "config:1: hosts.Localhost: other hosts" },
+        { "{\"hosts\": {\n\"n\": {\"launch\": [\"sh\"]}, \"m\": 3}}", 2, "config:2: hosts.n: other hosts" },
     };
-    assert_all_refused(cases, COUNT(cases));
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct mm_config config = parsed(cases[i].text);
+        mamuto_error_t err = { 0 };
+        assert_int_equal(mm_config_check_hosts(&config, &err), MAMUTO_ECONFIG);
+        assert_int_equal(err.code, MAMUTO_ECONFIG);
+        assert_int_equal(err.line, cases[i].line);
+        assert_int_equal(strncmp(err.text, cases[i].part, strlen(cases[i].part)), 0);
+        mm_config_fini(&config);
+    }
 }
 
 static void config_doubled_keys_are_refused(void **state)
@@ -302,10 +331,10 @@ static void config_hostile_names_do_not_spoil_the_sentence(void **state)
     for (size_t i = 0; i < LONG; i += 3)
         memcpy(text + 2 + i, arrow, sizeof arrow);
     strcpy(text + 2 + LONG, "\": 1}");
-    assert_refused(text, 1, "→…: unknown key (allowed here: hosts");
+    assert_refused(text, 1, "→…: unknown key; allowed here: hosts");
     free(text);
     assert_refused("{\"a\\nb\\u001b[31m\": 1}", 1, "config:1: a?b?[31m: unknown key");
-    assert_refused("{\"hosts\": {\"x\\ny\": 1}}", 1, "host \"x?y\"");
+    assert_refused("{\"hosts\": {\"x\\ny\": 1}}", 1, "hosts.x?y: a host's label must have no control characters");
     assert_refused("{\"a.b\": 1}", 1, "a.b: unknown key");
 }
 
@@ -353,7 +382,7 @@ int main(void)
         cmocka_unit_test(config_wrong_cores_name_line_key_and_range),
         cmocka_unit_test(config_wrong_types_name_what_is_right),
         cmocka_unit_test(config_unknown_key_names_the_nearest_and_the_allowed),
-        cmocka_unit_test(config_other_hosts_are_refused_by_name),
+        cmocka_unit_test(config_other_hosts_are_read_and_then_refused_by_name),
         cmocka_unit_test(config_doubled_keys_are_refused),
         cmocka_unit_test(config_broken_json_is_refused_with_its_line),
         cmocka_unit_test(config_nesting_beyond_the_limit_is_refused),

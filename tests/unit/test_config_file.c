@@ -80,7 +80,7 @@ static void config_file_is_read_and_its_errors_name_it(void **state)
     char part[256];
     write_file(good, sizeof good - 1, 0644);
     assert_int_equal(mm_config_load(&config, file, &err), 0);
-    assert_int_equal(config.cores, 7);
+    assert_int_equal(config.hosts[0].cores, 7);
     mm_config_fini(&config);
     write_file(bad, sizeof bad - 1, 0600);
     snprintf(part, sizeof part, "%s:7: hosts.localhost.cores: must be", file);
@@ -237,8 +237,8 @@ static void assert_paths(const char *path, const char *cc, const char *cflags, c
         char text[4096] = "";
         for (const char *p = wanted[i]; *p; p++)
             strncat(text, *p == '@' ? folder : p, *p == '@' ? sizeof folder : 1);
-        char *one[] = { config.cc, NULL };
-        assert_list(i == 0 ? one : i == 1 ? config.cflags : config.libs, text);
+        char *one[] = { config.hosts[0].cc, NULL };
+        assert_list(i == 0 ? one : i == 1 ? config.hosts[0].cflags : config.hosts[0].libs, text);
     }
     mm_config_fini(&config);
 }

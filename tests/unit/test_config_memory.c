@@ -29,10 +29,10 @@ static char *text_for_failures(void)
 static bool is_expected(const struct mm_config *config)
 {
     size_t i = 0;
-    if (strcmp(config->cc, "/usr/bin/gcc-12") != 0 || config->cores != 2 || config->libs[0])
+    if (strcmp(config->hosts[0].cc, "/usr/bin/gcc-12") != 0 || config->hosts[0].cores != 2 || config->hosts[0].libs[0])
         return false;
-    for (; config->cflags[i]; i++)
-        if (strlen(config->cflags[i]) != (i ? i : 14))
+    for (; config->hosts[0].cflags[i]; i++)
+        if (strlen(config->hosts[0].cflags[i]) != (i ? i : 14))
             return false;
     return i == 70;
 }

@@ -1,0 +1,388 @@
+/* The contract's cases: coming up, modules, runs of all shapes, failures, arrays, ranges that are taken back. What ends
+ * early is in cases_ends.c. A case looks through struct contract alone, so that it holds on any kind of node. */
+#include "tests/contract/contract.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static void comes_up_once_and_closes(struct contract *c)
+{
+    contract_open(c);
+    CONTRACT_CHECK(c, c->kind->ops->workers(c->node) == 0, "there are workers before on_up");
+    CONTRACT_UNTIL(c, c->n_up > 0);
+    CONTRACT_CHECK(c, c->up_status == 0, "it has not come up");
+    CONTRACT_CHECK(c, c->kind->ops->workers(c->node) == 2, "%d workers, not 2", c->kind->ops->workers(c->node));
+    contract_close(c);
+}
+
+static void closes_before_it_is_up(struct contract *c)
+{
+    contract_open(c);
+    contract_close(c);
+}
+
+static void loads_a_module_with_all_its_functions(struct contract *c)
+{
+    static const char *const names[] = { "twice", "indexed", "mixed", "hopeless", "endless" };
+    contract_open_loaded(c);
+    for (uint32_t i = 0; i < 5 && !c->wrong[0]; i++)
+        CONTRACT_CHECK(c, strcmp(c->names[i], names[i]) == 0, "function %u is %s", i, c->names[i]);
+}
+
+static void says_why_a_module_is_not_loaded_and_goes_on(struct contract *c)
+{
+    contract_open_loaded(c);
+    uint32_t n_functions = c->n_functions;
+    mamuto_error_t err = { 0 };
+    c->n_loaded = 0;
+    c->in_operation++;
+    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config, &err);
+    c->in_operation--;
+    CONTRACT_CHECK(c, code == 0, "load: %s", err.text);
+    CONTRACT_UNTIL(c, c->n_loaded > 0);
+    CONTRACT_CHECK(c, c->loaded_status == MAMUTO_EMODULE, "on_loaded says %d", c->loaded_status);
+    CONTRACT_CHECK(c, c->n_functions == n_functions, "a module that was not loaded has functions");
+    struct contract_run *r = contract_run(c, "twice", 10, 0, 10);
+    CONTRACT_UNTIL(c, r->ran);
+    contract_check_run(c, r);
+}
+
+/* ---- Runs ------------------------------------------------------------------------------------------------------------ */
+
+static void runs_a_map(struct contract *c)
+{
+    contract_open_loaded(c);
+    static const uint64_t sizes[] = { 1, 2, 3, 100, 20000 };
+    for (int i = 0; i < 5 && !c->wrong[0]; i++) {
+        struct contract_run *r = contract_run(c, "twice", sizes[i], 0, sizes[i]);
+        CONTRACT_UNTIL(c, r->ran);
+        contract_check_run(c, r);
+    }
+}
+
+/* Arrays and numbers are the map's, the items the run's: nothing beside them is written. */
+static void runs_a_range_of_a_map(struct contract *c)
+{
+    contract_open_loaded(c);
+    static const uint64_t ranges[][2] = { { 0, 1 }, { 1, 1 }, { 999, 1 }, { 1, 999 }, { 250, 500 }, { 500, 500 } };
+    for (int i = 0; i < 6 && !c->wrong[0]; i++) {
+        struct contract_run *r = contract_run(c, i % 2 ? "indexed" : "twice", 1000, ranges[i][0], ranges[i][1]);
+        CONTRACT_UNTIL(c, r->ran);
+        contract_check_run(c, r);
+    }
+}
+
+/* Ranges of one map that run at the same time, as when several nodes share it. */
+static void runs_all_ranges_of_a_map_at_once(struct contract *c)
+{
+    contract_open_loaded(c);
+    struct contract_run *parts[5];
+    for (uint64_t i = 0; i < 5 && !c->wrong[0]; i++) {
+        parts[i] = contract_new_run(c, "indexed", 1000, i * 200, 200);
+        parts[i]->run.result = parts[0]->out;
+        parts[i]->run.in[0].data = parts[0]->in;
+        CONTRACT_CHECK(c, contract_begin(c, parts[i]) == 0, "no room for five runs");
+    }
+    CONTRACT_UNTIL(c, parts[0]->ran && parts[1]->ran && parts[2]->ran && parts[3]->ran && parts[4]->ran);
+    parts[0]->run.n = 1000;
+    contract_check_run(c, parts[0]);
+}
+
+static void runs_a_broadcast(struct contract *c)
+{
+    contract_open_loaded(c);
+    struct contract_run *r = contract_new_run(c, "twice", 500, 100, 300);
+    double one = 21;
+    r->run.in[0] = (struct mm_run_arg){ &one, 0, sizeof one, 1, NULL };
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    CONTRACT_CHECK(c, r->status == 0 || c->wrong[0], "it has ended with %d", r->status);
+    for (uint64_t i = 0; i < 500 && !c->wrong[0]; i++)
+        CONTRACT_CHECK(c, r->out[i] == (i - 100 < 300 ? 42 : -1), "item %d is %g", (int)i, r->out[i]);
+}
+
+enum { CHAIN = 40 };
+
+static void begin_another(struct contract *c, struct contract_run *r)
+{
+    static const char *const names[] = { "twice", "indexed", "mixed" };
+    (void)r;
+    if (c->n_runs >= CHAIN)
+        return;
+    uint64_t n = (uint64_t)c->n_runs * 37;
+    struct contract_run *next = contract_run(c, names[c->n_runs % 3], n + 10, 5, n);
+    next->then = begin_another;
+}
+
+static bool all_ran(const struct contract *c)
+{
+    for (int i = 0; i < c->n_runs; i++)
+        if (c->runs[i].begun && !c->runs[i].ran)
+            return false;
+    return true;
+}
+
+/* In an event any operation may be called: each run that ends begins the next one. */
+static void runs_are_begun_from_events(struct contract *c)
+{
+    contract_open_loaded(c);
+    for (int i = 0; i < 4 && !c->wrong[0]; i++)
+        contract_run(c, "twice", 100, 0, 100)->then = begin_another;
+    CONTRACT_UNTIL(c, all_ran(c));
+    CONTRACT_CHECK(c, c->n_runs == CHAIN || c->wrong[0], "%d runs, not %d", c->n_runs, CHAIN);
+    for (int i = 0; i < c->n_runs && !c->wrong[0]; i++)
+        contract_check_run(c, &c->runs[i]);
+}
+
+static void try_again(struct contract *c, struct contract_run *r)
+{
+    r->then = NULL;
+    contract_run(c, "twice", 10, 0, 10);
+}
+
+/* A node that is full has room when one of its runs has ended, at once. */
+static void says_when_it_is_full_and_has_room_again(struct contract *c)
+{
+    enum { MOST = 200 };
+    int code = 0;
+    contract_open_loaded(c);
+    while (code == 0 && c->n_runs < MOST && !c->wrong[0])
+        code = contract_begin(c, contract_new_run(c, "endless", 1, 0, 1));
+    if (code == 0)
+        return; /* it takes whatever comes */
+    CONTRACT_CHECK(c, code == MM_NODE_FULL, "run says %d", code);
+    c->runs[0].then = try_again;
+    contract_cancel(c, &c->runs[0]);
+    CONTRACT_UNTIL(c, c->runs[0].ran);
+    struct contract_run *last = &c->runs[c->n_runs - 1];
+    for (int i = 0; i < c->n_runs - 1; i++)
+        if (c->runs[i].begun && !c->runs[i].ran)
+            contract_cancel(c, &c->runs[i]);
+    CONTRACT_UNTIL(c, all_ran(c));
+    contract_check_run(c, last);
+}
+
+/* ---- Failures -------------------------------------------------------------------------------------------------------- */
+
+static void reports_failed_items_and_runs_all_others(struct contract *c)
+{
+    contract_open_loaded(c);
+    struct contract_run *all = contract_run(c, "mixed", 3000, 0, 3000);
+    struct contract_run *part = contract_run(c, "mixed", 3000, 1001, 333);
+    CONTRACT_UNTIL(c, all->ran && part->ran);
+    contract_check_run(c, all);
+    contract_check_run(c, part);
+    CONTRACT_CHECK(c, c->wrong[0] || (part->err.item == 1004 && part->err.item_code == 7), "the first one is item %llu",
+                   (unsigned long long)part->err.item);
+}
+
+static void reports_a_thousand_failed_items_at_most(struct contract *c)
+{
+    contract_open_loaded(c);
+    struct contract_run *r = contract_run(c, "hopeless", 2500, 0, 2500);
+    CONTRACT_UNTIL(c, r->ran);
+    contract_check_run(c, r);
+}
+
+static void ends_at_the_first_failed_item_where_it_is_to(struct contract *c)
+{
+    contract_open_loaded(c);
+    struct contract_run *r = contract_new_run(c, "mixed", 3000, 100, 2000);
+    r->run.fail_fast = true;
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    CONTRACT_CHECK(c, r->status == MAMUTO_EITEM && r->err.item % 7 == 3, "it has ended with %d", r->status);
+    CONTRACT_CHECK(c, r->item_errors > 0 && r->failed >= r->item_errors, "no item was reported");
+    for (uint64_t i = 0; i < 3000; i++)
+        CONTRACT_CHECK(c, r->out[i] == -1 || (i - 100 < 2000 && r->out[i] == (i % 7 == 3 ? 0 : 2 * (double)i)),
+                       "the result of item %d is %g", (int)i, r->out[i]);
+}
+
+static void ends_an_item_that_takes_too_long(struct contract *c)
+{
+    contract_open_loaded(c);
+    struct contract_run *r = contract_new_run(c, "endless", 3, 1, 1);
+    r->run.item_timeout_ms = 30;
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    CONTRACT_CHECK(c, r->status == MAMUTO_EITEM && r->failed == 1 && r->last_item == 1, "it has ended with %d: %s",
+                   r->status, r->err.text);
+    CONTRACT_CHECK(c, r->out[0] == -1 && r->out[1] == 0 && r->out[2] == -1, "the results are wrong");
+}
+
+/* ---- What not all kinds have ----------------------------------------------------------------------------------------- */
+
+static void gives_arrays_that_are_run_in_place(struct contract *c)
+{
+    const struct mm_node_ops *ops = c->kind->ops;
+    mamuto_error_t err = { 0 };
+    contract_open_loaded(c);
+    if (!ops->alloc || c->wrong[0])
+        return;
+    struct contract_run *r = contract_new_run(c, "indexed", 5000, 10, 4000);
+    double *in = ops->alloc(c->node, 5000 * sizeof *in, &err), *out = ops->alloc(c->node, 5000 * sizeof *out, &err);
+    CONTRACT_CHECK(c, in && out, "alloc: %s", err.text);
+    CONTRACT_CHECK(c, ops->array_bytes(c->node, in) >= 5000 * sizeof *in, "it is too small");
+    CONTRACT_CHECK(c, ops->array_bytes(c->node, in + 1) == 0 && ops->array_bytes(c->node, r->in) == 0,
+                   "it takes what is not the beginning of an array for one");
+    memcpy(in, r->in, 5000 * sizeof *in);
+    memcpy(out, r->out, 5000 * sizeof *out);
+    r->run.in[0].data = in;
+    r->run.result = out;
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    memcpy(r->out, out, 5000 * sizeof *out);
+    contract_check_run(c, r);
+    ops->free(c->node, in);
+    ops->free(c->node, out);
+    CONTRACT_CHECK(c, ops->array_bytes(c->node, out) == 0, "it is still there when it was freed");
+    CONTRACT_CHECK(c, !ops->alloc(c->node, SIZE_MAX / 2, &err) && err.code && err.text[0], "half of all memory");
+}
+
+static void maps_files_for_reading(struct contract *c)
+{
+    const struct mm_node_ops *ops = c->kind->ops;
+    mamuto_error_t err = { 0 };
+    const void *p = NULL;
+    contract_open_loaded(c);
+    if (!ops->attach || c->wrong[0])
+        return;
+    struct contract_run *r = contract_new_run(c, "twice", 512, 0, 512);
+    int fd = memfd_create("contract", MFD_CLOEXEC);
+    bool written = write(fd, r->in, 4096) == 4096;
+    int bad = ops->attach(c->node, fd, 1, 8, &p, &err);
+    bool untouched = p == NULL;
+    err.code = 0;
+    int code = ops->attach(c->node, fd, 0, 4096, &p, &err);
+    close(fd);
+    CONTRACT_CHECK(c, written && code == 0, "attach: %s", err.text);
+    CONTRACT_CHECK(c, bad == MAMUTO_EINVAL && untouched, "an offset of 1 is %d", bad);
+    r->run.in[0].data = p;
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    contract_check_run(c, r);
+    union {
+        const void *read;
+        void *freed;
+    } file = { p };
+    ops->free(c->node, file.freed);
+}
+
+static void assists_a_caller_that_waits(struct contract *c)
+{
+    const struct mm_node_ops *ops = c->kind->ops;
+    mamuto_error_t err = { 0 };
+    contract_open_loaded(c);
+    for (int help = 0; help < 2 && ops->assist && !c->wrong[0]; help++) {
+        if (help && (!ops->prepare_help || ops->prepare_help(c->node, CONTRACT_MODULE, &err) != 0))
+            break;
+        struct contract_run *r = contract_new_run(c, "mixed", 2000, 500, 1000);
+        r->run.wait = true;
+        r->run.help = help;
+        CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+        contract_set_deadline(c, "a run that is assisted");
+        while (!r->ran && !c->wrong[0]) {
+            ops->assist(c->node, &r->run);
+            if (!r->ran)
+                uv_run(&c->loop, UV_RUN_ONCE);
+        }
+        contract_check_run(c, r);
+    }
+    CONTRACT_CHECK(c, !err.code, "prepare_help: %s", err.text);
+}
+
+static void take_back(struct contract *c, struct contract_run *r, uint64_t want, struct contract_run **parts, int *n)
+{
+    uint64_t first = 0, got = c->kind->ops->give_back(c->node, &r->run, want, &first);
+    if (!got)
+        return;
+    CONTRACT_CHECK(c, got <= want, "more was given back than asked for");
+    CONTRACT_CHECK(c, first >= r->run.first && first + got <= r->run.first + r->run.n, "given back: beyond the run");
+    parts[*n] = contract_new_run(c, r->name, r->total, first, got);
+    parts[(*n)++]->run.result = r->out;
+    for (uint64_t i = first; i < first + got; i++) {
+        CONTRACT_CHECK(c, !r->given[i], "item %llu was given back twice", (unsigned long long)i);
+        r->given[i] = true;
+    }
+}
+
+/* Ranges that are taken back from a run are run elsewhere: each item is settled once, by one of them. */
+static void gives_ranges_back(struct contract *c)
+{
+    enum { N = 1000, MOST = 30 };
+    struct contract_run *parts[MOST];
+    int n = 0;
+    contract_open_loaded(c);
+    if (!c->kind->ops->give_back || c->wrong[0])
+        return;
+    struct contract_run *r = contract_run(c, "mixed", N + 100, 50, N);
+    r->given = calloc(N + 100, sizeof *r->given);
+    contract_set_deadline(c, "a run of which parts are taken back");
+    take_back(c, r, 100, parts, &n);
+    CONTRACT_CHECK(c, n == 1, "nothing is given back of a run that has just begun");
+    while (!r->ran && !c->wrong[0]) {
+        if (n < MOST)
+            take_back(c, r, 20, parts, &n);
+        uv_run(&c->loop, UV_RUN_ONCE);
+    }
+    contract_check_run(c, r);
+    for (int i = 0; i < n && !c->wrong[0]; i++) {
+        CONTRACT_CHECK(c, contract_begin(c, parts[i]) == 0, "no room");
+        CONTRACT_UNTIL(c, parts[i]->ran);
+    }
+    memset(r->given, 0, (N + 100) * sizeof *r->given);
+    for (uint64_t i = 0; i < N + 100; i++)
+        CONTRACT_CHECK(c,
+                       r->out[i] == (i - 50 >= N  ? -1
+                                     : i % 7 == 3 ? 0
+                                                  : 2 * (double)i),
+                       "item %d is %g", (int)i, r->out[i]);
+}
+
+static void gives_everything_back_and_ends(struct contract *c)
+{
+    contract_open_loaded(c);
+    if (!c->kind->ops->give_back || c->wrong[0])
+        return;
+    struct contract_run *r = contract_run(c, "twice", 500, 0, 500);
+    uint64_t first, got, sum = 0;
+    r->given = calloc(500, sizeof *r->given);
+    while ((got = c->kind->ops->give_back(c->node, &r->run, UINT64_MAX, &first)) > 0 && sum < 500) {
+        for (uint64_t i = first; i < first + got && i < 500; i++)
+            r->given[i] = true;
+        sum += got;
+    }
+    CONTRACT_CHECK(c, sum > 0 && sum <= 500, "%llu items of 500 were given back", (unsigned long long)sum);
+    CONTRACT_UNTIL(c, r->ran);
+    contract_check_run(c, r);
+}
+
+#define CASE(name_)                                                                                                    \
+    {                                                                                                                  \
+        "node_" #name_, name_                                                                                          \
+    }
+
+const struct contract_case contract_cases[] = {
+    CASE(comes_up_once_and_closes),
+    CASE(closes_before_it_is_up),
+    CASE(loads_a_module_with_all_its_functions),
+    CASE(says_why_a_module_is_not_loaded_and_goes_on),
+    CASE(runs_a_map),
+    CASE(runs_a_range_of_a_map),
+    CASE(runs_all_ranges_of_a_map_at_once),
+    CASE(runs_a_broadcast),
+    CASE(runs_are_begun_from_events),
+    CASE(says_when_it_is_full_and_has_room_again),
+    CASE(reports_failed_items_and_runs_all_others),
+    CASE(reports_a_thousand_failed_items_at_most),
+    CASE(ends_at_the_first_failed_item_where_it_is_to),
+    CASE(ends_an_item_that_takes_too_long),
+    CASE(gives_arrays_that_are_run_in_place),
+    CASE(maps_files_for_reading),
+    CASE(assists_a_caller_that_waits),
+    CASE(gives_ranges_back),
+    CASE(gives_everything_back_and_ends),
+    { NULL, NULL },
+};

@@ -54,7 +54,7 @@
  *    let them (containers, Yama), they are copied: they take their size again in shared memory, and one that is not
  *    readable may be the program's own SIGSEGV.
  *  - A worker runs in its own process: what a function stores in global variables stays there, and what it prints to stdout
- *    is lost unless it flushes.
+ *    is lost unless it flushes, or, with on_output, ends the line.
  *  - A worker that dies while nothing is in flight is replaced when the loop runs again, at the next call at the latest.
  *  - A mapper is not for the children of fork(): calls there are MAMUTO_EINVAL. mamuto_open() inside a worker is an error
  *    (MAMUTO_ENESTED). wait() and waitpid(-1) of the program see the helper process too; reaping it is harmless.
@@ -618,8 +618,11 @@ typedef struct {
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     /* A host has joined, was lost (with its reason), or is back. */
     void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
-    /* A line that a worker has printed (fd 1 or 2), without its end; longer than 4,096 bytes: in pieces. NULL: what
-     * workers print goes where the program's own output goes. */
+    /* A line that a worker has printed (fd 1 or 2), without its end; longer than 4,096 bytes: in pieces. What the items of
+     * a map have printed comes before its on_done, what a worker has left without an end when it dies. Workers' stdout is
+     * line-buffered then. Who prints faster than the loop reads is held up; the loop is not. host is "localhost", or of the
+     * config; line is not ended by a 0, and is yours for the call. NULL: what workers print goes where the program's own
+     * output goes. */
     void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
     uintptr_t reserved[16];
 } mamuto_options_t;

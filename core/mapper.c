@@ -102,17 +102,26 @@ static void on_lost(void *owner, const mamuto_error_t *err)
     (void)owner, (void)err; /* the only host: each call that follows says so itself */
 }
 
+static void on_output(void *owner, int worker, int fd, const char *line, size_t n)
+{
+    mamuto_t *m = owner;
+    m->depth++;
+    m->on_output(m, "localhost", worker, fd, line, n);
+    m->depth--;
+}
+
 static void on_closed(void *owner);
 
-static const struct mm_node_events events = { on_up,
-                                              mm_mapper_on_function,
-                                              mm_mapper_on_loaded,
-                                              mm_map_on_item_error,
-                                              mm_map_on_ran,
-                                              mm_hosts_on_state,
-                                              on_lost,
-                                              on_closed,
-                                              mm_keep_on_kept };
+static const struct mm_node_events events = { .on_up = on_up,
+                                              .on_function = mm_mapper_on_function,
+                                              .on_loaded = mm_mapper_on_loaded,
+                                              .on_item_error = mm_map_on_item_error,
+                                              .on_ran = mm_map_on_ran,
+                                              .on_state = mm_hosts_on_state,
+                                              .on_output = on_output,
+                                              .on_lost = on_lost,
+                                              .on_closed = on_closed,
+                                              .on_kept = mm_keep_on_kept };
 
 static int read_config(mamuto_t *m, const mamuto_options_t *options, mamuto_error_t *err)
 {
@@ -183,7 +192,7 @@ static void start(mamuto_t *m, const char *const *modules)
     mm_mapper_hold(m);
     m->ops = mm_node_kinds[0];
     mamuto_error_t *err = &m->open_error;
-    int code = m->ops->open(&m->node, &m->config.hosts[0], m->loop, &events, m, err);
+    int code = m->ops->open(&m->node, &m->config.hosts[0], m->loop, &m->events, m, err);
     if (!code)
         code = mm_mapper_load_program(m, err);
     if (!code)
@@ -206,6 +215,10 @@ static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_e
     m->loop = options->loop ? options->loop : &m->own_loop;
     m->data = options->data;
     m->on_open = options->on_open;
+    m->on_output = options->on_output;
+    m->events = events;
+    if (!m->on_output)
+        m->events.on_output = NULL;
     m->on_host = options->on_host;
     code = read_config(m, options, err);
     if (!code)

@@ -91,7 +91,9 @@ struct mamuto {
     char host_reason[512]; /* of the last mamuto_host_t that was filled */
     bool open_owed;        /* on_open has not come yet */
     mamuto_error_t open_error;
+    void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
     const struct mm_node_ops *ops;
+    struct mm_node_events events; /* that the node is given */
     struct mm_node *node;
     bool node_up, node_closing, gone;
     struct mm_mapper_module *modules[MM_MOST_MODULES];

@@ -65,8 +65,8 @@ int mm_control_receive(int socket, struct mm_message *message, int *fd)
     if (got <= 0)
         return got < 0 ? -errno : 0;
     *fd = take_fd(&head);
-    bool whole = !(head.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && (size_t)got >= HEAD &&
-                 message->text_bytes == (size_t)got - HEAD;
+    bool whole = !(head.msg_flags & MSG_TRUNC) && (size_t)got >= HEAD && message->text_bytes == (size_t)got - HEAD;
+    whole = whole && (!(head.msg_flags & MSG_CTRUNC) || (*fd < 0 && message->type == MM_MSG_OUTPUT));
     if (whole && (message->text_bytes == 0 || message->text[message->text_bytes - 1] == '\0'))
         return 1;
     if (*fd >= 0)

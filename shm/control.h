@@ -11,7 +11,7 @@ enum mm_message_type {
     MM_MSG_ARENA,     /* fd; a: bytes */
     MM_MSG_EVENT,     /* fd */
     MM_MSG_LIFE,      /* fd: write end of the life pipe */
-    MM_MSG_START,     /* id: workers; a: enum mm_pin, resolved to 0 or 1; b: core_dumps */
+    MM_MSG_START,     /* id: workers; a: enum mm_pin, resolved to 0 or 1; b: MM_START_* */
     MM_MSG_PLACE,     /* fd, or none: the workers' working directory; a: added to their nice value; before START */
     MM_MSG_LOAD,      /* id: module; text: path, cc, n_cflags strings, libs (a, b: how many) each ended by 0 */
     MM_MSG_ATTACH,    /* fd; id: region; a: offset; b: bytes */
@@ -27,8 +27,10 @@ enum mm_message_type {
     MM_MSG_FUNCTION,   /* id: module; a: form; b: line; text: name, signature, description, each ended by 0 */
     MM_MSG_LOADED,  /* id: module; a: 0 or code; b: mark or line; text: path or sentence, then file, each ended by 0 */
     MM_MSG_PUNCHED, /* a: offset; b: bytes */
+    MM_MSG_OUTPUT,  /* fd: read end of a pipe; id: lane; a: which of the worker's descriptors it is, 1 or 2 */
 };
 
+enum { MM_START_CORE_DUMPS = 1, MM_START_OUTPUT = 2 };
 enum { MM_MESSAGE_TEXT = 60 * 1024 };
 
 struct mm_message {
@@ -42,7 +44,7 @@ struct mm_message {
 /* Sends; fd -1: none. 0, or -errno. EAGAIN: the socket is full (non-blocking side). */
 int mm_control_send(int socket, const struct mm_message *message, int fd);
 /* Receives a whole, valid message; fd: -1 or a new close-on-exec fd. 1: got one; 0: end; -errno. A message that is cut
- * short or of the wrong size is -EPROTO. */
+ * short or of the wrong size is -EPROTO; one whose fd this process has no room for, too, but for MM_MSG_OUTPUT: fd is -1. */
 int mm_control_receive(int socket, struct mm_message *message, int *fd);
 
 /* Appends a string with its 0. -1: no room. */

@@ -16,6 +16,7 @@
 #include "shm/clock.h"
 #include "shm/control.h"
 #include "shm/describe.h"
+#include "shm/output.h"
 #include "shm/peer.h"
 #include "shm/watch.h"
 #include "shm/worker.h"
@@ -43,7 +44,8 @@ struct server {
     struct mm_view view;
     uint32_t n_workers;
     uint32_t serial; /* of the attached files that the view has */
-    bool pin, core_dumps;
+    bool pin, core_dumps, output;
+    struct mm_output outputs[MM_MAX_LANES]; /* with options.on_output */
     pid_t pids[MM_MAX_LANES];
     struct mm_watched watched[MM_MAX_LANES];
     pid_t builders[MM_MAX_MODULES]; /* by module */
@@ -140,12 +142,15 @@ static void fork_worker(uint32_t index)
 {
     struct mm_lane *lane = &server.board->lanes[index]; /* reset by the master, or never used */
     atomic_store(&lane->cpu, -1);
-    pid_t parent = getpid(), pid = fork();
+    int code = server.output ? mm_output_make(&server.outputs[index], server.control, index) : 0;
+    pid_t parent = getpid(), pid = code ? -1 : fork();
     if (pid == 0) {
         become_child(parent);
         close(server.control);
         if (nice(server.nice) == -1)
             errno = 0; /* the value may be -1; and less than asked for is no failure */
+        if (server.output)
+            mm_output_use(server.outputs, server.n_workers, index);
         if (server.pin)
             pin_to(index);
         if (server.n_workers >
@@ -156,7 +161,7 @@ static void fork_worker(uint32_t index)
             &(struct mm_worker){ server.board, index, server.serial, &server.view, server.own, server.event });
     }
     if (pid < 0) {
-        tell(MM_MSG_DIED, index, -errno, 0);
+        tell(MM_MSG_DIED, index, code ? code : -errno, 0);
         return;
     }
     server.pids[index] = pid;
@@ -291,11 +296,12 @@ static void move_to(int workdir)
     close(workdir);
 }
 
-static void start(uint32_t n_workers, bool pin, bool core_dumps)
+static void start(uint32_t n_workers, bool pin, int64_t flags)
 {
     server.n_workers = n_workers;
     server.pin = pin;
-    server.core_dumps = core_dumps;
+    server.core_dumps = flags & MM_START_CORE_DUMPS;
+    server.output = flags & MM_START_OUTPUT;
     if (!server.board || !server.view.arena_write || server.n_workers > MM_MAX_LANES)
         leave();
     struct mm_board *board = server.board;
@@ -342,7 +348,7 @@ static void handle(int fd)
         break;
     case MM_MSG_START:
         server.serial = message->serial;
-        start(message->id, message->a != 0, message->b != 0);
+        start(message->id, message->a != 0, message->b);
         break;
     case MM_MSG_LOAD:
         fork_builder();
@@ -374,6 +380,7 @@ static void handle(int fd)
     case MM_MSG_FUNCTION:
     case MM_MSG_LOADED:
     case MM_MSG_PUNCHED:
+    case MM_MSG_OUTPUT:
         leave(); /* the master never sends these */
     }
 }

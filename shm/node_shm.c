@@ -57,6 +57,7 @@ static void finish(struct mm_node *node, struct mm_job *job)
     struct mm_stage *stage = mm_stager_find(&node->stager, run);
     err.code = 0;
     struct report report = { node, stage ? stage->run : run };
+    mm_outputs_drain(&node->outputs); /* what its items have printed comes before its end */
     int status = mm_jobs_result(&node->jobs, job, &failed, &err, report_item, &report);
     mm_jobs_remove(&node->jobs, job);
     node->restarts = 0;
@@ -217,10 +218,17 @@ static void on_loaded(void *owner, const struct mm_message *message)
 static void on_death(void *owner, const struct mm_death *death)
 {
     struct mm_node *node = owner;
+    mm_outputs_end_worker(&node->outputs, death->lane);
     mm_jobs_on_death(&node->jobs, death);
 }
 
-static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded, on_death };
+static int on_output(void *owner, uint32_t lane, int fd, int pipe, mamuto_error_t *err)
+{
+    struct mm_node *node = owner;
+    return mm_outputs_add(&node->outputs, lane, fd, pipe, err);
+}
+
+static const struct mm_pool_events pool_events = { on_up, on_function, on_loaded, on_death, on_output };
 
 /* --- life and death of the processes ---------------------------------------------------------------------------- */
 
@@ -335,6 +343,7 @@ static void take_down(struct mm_node *node)
     mm_loop_unwatch(&node->control);
     mm_loop_unwatch(&node->event);
     mm_loop_unwatch(&node->life);
+    mm_outputs_close(&node->outputs);
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
     mm_keeper_fini(&node->keeper);
@@ -351,6 +360,7 @@ static void on_all_gone(struct mm_node *node)
         mm_pool_on_control(&node->pool);
     mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
+    mm_outputs_close(&node->outputs);
     node->leave_ns = 0;
     if (node->state == CLOSING)
         take_down(node);
@@ -401,6 +411,7 @@ static int open_node(struct mm_node **out, const struct mm_config_host *config, 
     struct mm_pool_config pool = { .workers = workers,
                                    .pin = pins(config, workers),
                                    .core_dumps = config->core_dumps,
+                                   .output = events->on_output != NULL,
                                    .nice = config->nice,
                                    .workdir = config->workdir,
                                    .env = config->env,
@@ -408,6 +419,9 @@ static int open_node(struct mm_node **out, const struct mm_config_host *config, 
     node->loop = loop;
     node->events = events;
     node->owner = owner;
+    node->outputs.loop = loop;
+    node->outputs.on_line = events->on_output;
+    node->outputs.owner = owner;
     int code = mm_pool_init(&node->pool, &pool, &pool_events, node, err);
     if (code) {
         mm_free(node);

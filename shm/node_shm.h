@@ -5,6 +5,7 @@
 #include "core/node.h"
 #include "shm/jobs.h"
 #include "shm/keep.h"
+#include "shm/loop_output.h"
 #include "shm/loop_watch.h"
 #include "shm/stage.h"
 
@@ -20,6 +21,7 @@ struct mm_node {
     const struct mm_node_events *events;
     void *owner;
     struct mm_loop_watch *control, *event, *life;
+    struct mm_outputs outputs;
     uv_timer_t timer;  /* while a map is stopping or copied, a sweep was put off, or processes are to leave */
     unsigned tick_ms;  /* its period, 0: it is off */
     uint64_t leave_ns; /* since when they are to leave */

@@ -145,8 +145,9 @@ static int send_set_up(struct mm_pool *pool, int life_write)
         code = hand_over(pool, MM_MSG_PLACE, 0, pool->config.nice, 0, pool->workdir_fd);
     pool->message.serial = atomic_load(&pool->board->attach_serial);
     if (!code)
-        code = hand_over(pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin, pool->config.core_dumps,
-                         -1);
+        code = hand_over(
+            pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin,
+            (pool->config.core_dumps ? MM_START_CORE_DUMPS : 0) | (pool->config.output ? MM_START_OUTPUT : 0), -1);
     for (size_t i = 0; !code && i < pool->arena.n_extents; i++) /* asked for, and not answered by the one before */
         if (pool->arena.extents[i].state == MM_EXTENT_PUNCHING)
             code = hand_over(pool, MM_MSG_PUNCH, 0, (int64_t)pool->arena.extents[i].offset,
@@ -228,8 +229,36 @@ static void on_died(struct mm_pool *pool)
     pool->events->on_death(pool->owner, &death);
 }
 
-static void handle(struct mm_pool *pool)
+static void on_output(struct mm_pool *pool, int pipe)
 {
+    mamuto_error_t err = { 0 };
+    uint32_t lane = pool->message.id;
+    int64_t fd = pool->message.a;
+    bool known = lane < (uint32_t)pool->config.workers && (fd == STDOUT_FILENO || fd == STDERR_FILENO);
+    if (!known || !pool->config.output) {
+        if (pipe >= 0)
+            close(pipe);
+        return;
+    }
+    int code = pipe < 0 ? mm_error_system(&err, EMFILE, "cannot take what worker %u prints: RLIMIT_NOFILE", lane)
+                        : pool->events->on_output(pool->owner, lane, (int)fd, pipe, &err);
+    if (code && pool->up) /* started anew: without readers its workers would die of SIGPIPE */
+        mm_pool_stop(pool, true);
+    else if (code) {
+        pool->up = true;
+        pool->events->on_up(pool->owner, code, &err);
+    }
+}
+
+/* fd came with the message: it is closed here, if not kept. */
+static void handle(struct mm_pool *pool, int fd)
+{
+    if (pool->message.type == MM_MSG_OUTPUT) {
+        on_output(pool, fd);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
     switch (pool->message.type) {
     case MM_MSG_HELLO:
         on_hello(pool);
@@ -271,11 +300,8 @@ bool mm_pool_on_control(struct mm_pool *pool)
 {
     int got = 1, fd;
     send_detaches(pool);
-    while (pool->control >= 0 && (got = mm_control_receive(pool->control, &pool->message, &fd)) > 0) {
-        if (fd >= 0)
-            close(fd);
-        handle(pool);
-    }
+    while (pool->control >= 0 && (got = mm_control_receive(pool->control, &pool->message, &fd)) > 0)
+        handle(pool, fd);
     return got == -EAGAIN;
 }
 

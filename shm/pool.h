@@ -13,7 +13,8 @@
 struct mm_pool_config {
     int workers;
     bool pin, core_dumps;
-    int nice; /* added to what this process has, for the workers */
+    bool output; /* what workers print is wanted */
+    int nice;    /* added to what this process has, for the workers */
     /* borrowed as long as the pool lives */
     const char *workdir; /* the workers' working directory; NULL: this process's */
     char *const *env;    /* "NAME=value", over this process's, ended by NULL; NULL: nothing */
@@ -27,6 +28,8 @@ struct mm_pool_events {
     void (*on_function)(void *owner, const struct mm_message *message);
     void (*on_loaded)(void *owner, const struct mm_message *message);
     void (*on_death)(void *owner, const struct mm_death *death);
+    /* The read end of a worker's stdout (fd 1) or stderr (2), to be closed by the owner; an error ends the opening. */
+    int (*on_output)(void *owner, uint32_t lane, int fd, int pipe, mamuto_error_t *err);
 };
 
 struct mm_attachment {

@@ -38,7 +38,7 @@ static void says_why_a_module_is_not_loaded_and_goes_on(struct contract *c)
     mamuto_error_t err = { 0 };
     c->n_loaded = 0;
     c->in_operation++;
-    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config, &err);
+    int code = c->kind->ops->load(c->node, CONTRACT_MODULE + 1, c->kind->no_module, &c->config.hosts[0], &err);
     c->in_operation--;
     CONTRACT_CHECK(c, code == 0, "load: %s", err.text);
     CONTRACT_UNTIL(c, c->n_loaded > 0);
@@ -95,7 +95,7 @@ static void runs_a_broadcast(struct contract *c)
     contract_open_loaded(c);
     struct contract_run *r = contract_new_run(c, "twice", 500, 100, 300);
     double one = 21;
-    r->run.in[0] = (struct mm_run_arg){ &one, 0, sizeof one, 1, NULL };
+    r->run.in[0] = (struct mm_run_arg){ &one, 0, sizeof one, 1, NULL, NULL };
     CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
     CONTRACT_UNTIL(c, r->ran);
     CONTRACT_CHECK(c, r->status == 0 || c->wrong[0], "it has ended with %d", r->status);

@@ -116,7 +116,7 @@ static void closes_while_a_module_is_loaded(struct contract *c)
     mamuto_error_t err = { 0 };
     contract_open(c);
     CONTRACT_UNTIL(c, c->n_up > 0);
-    CONTRACT_CHECK(c, c->kind->ops->load(c->node, CONTRACT_MODULE, c->kind->module, &c->config, &err) == 0, "load: %s",
+    CONTRACT_CHECK(c, c->kind->ops->load(c->node, CONTRACT_MODULE, c->kind->module, &c->config.hosts[0], &err) == 0, "load: %s",
                    err.text);
     contract_close(c);
 }

@@ -33,6 +33,7 @@ static struct contract *begin_event(void *owner, const char *name)
         contract_breach(c, "%s was called from inside an operation", name);
     if (c->n_closed)
         contract_breach(c, "%s was called after on_closed", name);
+    uv_stop(&c->loop); /* what is waited for may be there: uv_run is not to go to sleep behind this event */
     return c;
 }
 
@@ -118,6 +119,11 @@ static void on_lost(void *owner, const mamuto_error_t *err)
             contract_breach(c, "on_lost came before the on_ran of a run");
 }
 
+static void on_state(void *owner)
+{
+    begin_event(owner, "on_state");
+}
+
 static void on_closed(void *owner)
 {
     struct contract *c = begin_event(owner, "on_closed");
@@ -126,9 +132,14 @@ static void on_closed(void *owner)
     c->n_closed++;
 }
 
-static const struct mm_node_events events = {
-    on_up, on_function, on_loaded, on_item_error, on_ran, on_lost, on_closed
-};
+static const struct mm_node_events events = { .on_up = on_up,
+                                              .on_function = on_function,
+                                              .on_loaded = on_loaded,
+                                              .on_item_error = on_item_error,
+                                              .on_ran = on_ran,
+                                              .on_state = on_state,
+                                              .on_lost = on_lost,
+                                              .on_closed = on_closed };
 
 /* ---- Operations ------------------------------------------------------------------------------------------------------ */
 
@@ -148,7 +159,7 @@ void contract_open(struct contract *c)
 {
     mamuto_error_t err = { 0 };
     c->in_operation++;
-    int code = c->kind->ops->open(&c->node, &c->config, &c->loop, &events, c, &err);
+    int code = c->kind->ops->open(&c->node, &c->config.hosts[0], &c->loop, &events, c, &err);
     c->in_operation--;
     if (code)
         contract_breach(c, "open: %s", err.text);
@@ -159,7 +170,7 @@ void contract_load(struct contract *c, const char *path)
     mamuto_error_t err = { 0 };
     c->n_loaded = 0;
     c->in_operation++;
-    int code = c->kind->ops->load(c->node, CONTRACT_MODULE, path, &c->config, &err);
+    int code = c->kind->ops->load(c->node, CONTRACT_MODULE, path, &c->config.hosts[0], &err);
     c->in_operation--;
     CONTRACT_CHECK(c, code == 0, "load: %s", err.text);
     CONTRACT_UNTIL(c, c->n_loaded > 0);
@@ -227,7 +238,7 @@ struct contract_run *contract_new_run(struct contract *c, const char *name, uint
                               .result_stride = sizeof *r->out,
                               .out_size = sizeof *r->out,
                               .out_len = 1 };
-    r->run.in[0] = (struct mm_run_arg){ r->in, sizeof *r->in, sizeof *r->in, 1, NULL };
+    r->run.in[0] = (struct mm_run_arg){ r->in, sizeof *r->in, sizeof *r->in, 1, NULL, NULL };
     assert_non_null(r->run.function);
     return r;
 }
@@ -319,7 +330,7 @@ bool contract_try(const struct contract_kind *kind, const struct contract_case *
     uv_timer_init(&c->loop, &c->deadline);
     c->deadline.data = c;
     assert_int_equal(mm_config_default(&c->config, &err), 0);
-    c->config.cores = 2;
+    c->config.hosts[0].cores = 2;
     one->run(c);
     if (c->node)
         contract_close(c);

@@ -54,7 +54,9 @@ static void on_death(void *owner, const struct mm_death *death)
     seen.death = *death;
 }
 
-static const struct mm_pool_events events = { on_up, on_message, on_message, on_death };
+static const struct mm_pool_events events = {
+    .on_up = on_up, .on_function = on_message, .on_loaded = on_message, .on_death = on_death
+};
 
 static int set_up(void **state)
 {

@@ -207,7 +207,10 @@ int main(void)
 {
     arena = malloc(ARENA);
     result = malloc(ARENA);
-    map = calloc(1, sizeof *map);
+    map = aligned_alloc(_Alignof(struct mm_board_map), sizeof *map);
+    if (!arena || !result || !map)
+        return 1;
+    memset(map, 0, sizeof *map);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slab_at_random_keeps_what_is_emitted),
         cmocka_unit_test(slab_of_items_that_grow_together_keeps_them_apart),

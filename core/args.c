@@ -1,9 +1,11 @@
-/* A call's arguments against the signature: number, kind, lengths, sizes, alignment, overlap. Pure: looks at pointers,
- * never through them. Every product and sum of sizes is checked for overflow before anything runs. Each failure is a
+/* A call's arguments against the signature: number, kind, lengths, sizes, alignment, overlap. Looks at pointers, never
+ * through them, but for an array's first and last offset; that those between do not decrease is seen by the workers, as
+ * they go (shm/variable.c). Every product and sum of sizes is checked for overflow before anything runs. Each failure is a
  * whole sentence that names the function, the argument and what would be right.
  */
 #include "core/error.h"
 #include "core/mapper.h"
+#include "core/span.h"
 
 #include <inttypes.h>
 
@@ -77,19 +79,25 @@ static int check_number(struct check *c)
     return 0;
 }
 
+static bool is_scattered(const mamuto_arg_t *arg)
+{
+    return arg->kind == MAMUTO_ARG_SCATTER || arg->kind == MAMUTO_ARG_STRIDED || arg->kind == MAMUTO_ARG_SCATTER_VAR;
+}
+
 static int check_kind(struct check *c, int k)
 {
     const mamuto_arg_t *arg = &c->call->args[k];
-    if (c->function->signature.in[k].variable)
-        return FAIL(c, MAMUTO_ESIGNATURE,
-                    "argument %d is of variable length (\"%s\"), which cannot be mapped by this "
-                    "version",
-                    k, c->function->info.signature);
-    if (arg->kind != MAMUTO_ARG_SCATTER && arg->kind != MAMUTO_ARG_BROADCAST)
+    bool variable = arg->kind == MAMUTO_ARG_SCATTER_VAR || arg->kind == MAMUTO_ARG_BROADCAST_VAR;
+    if (!is_scattered(arg) && !variable && arg->kind != MAMUTO_ARG_BROADCAST)
         return FAIL(c, MAMUTO_EARGS,
                     "argument %d is of no known kind (%d): make it with mamuto_scatter or "
                     "mamuto_broadcast",
                     k, arg->kind);
+    if (c->function->signature.in[k].variable != variable)
+        return FAIL(c, MAMUTO_EARGS, "argument %d is of %s (\"%s\"): make it with %s", k,
+                    variable ? "fixed size" : "variable length", c->function->info.signature,
+                    variable ? "mamuto_scatter, mamuto_scatter_strided or mamuto_broadcast"
+                             : "mamuto_scatter_var or mamuto_broadcast_var");
     for (size_t i = 0; i < sizeof arg->reserved / sizeof *arg->reserved; i++)
         if (arg->reserved[i])
             return FAIL(c, MAMUTO_EINVAL,
@@ -105,7 +113,7 @@ static int check_count(struct check *c)
     uint64_t n = c->call->count;
     for (int k = 0; k < c->run->n_in; k++) {
         const mamuto_arg_t *arg = &c->call->args[k];
-        if (arg->kind != MAMUTO_ARG_SCATTER)
+        if (!is_scattered(arg))
             continue;
         if (c->scattered >= 0 && arg->count != n)
             return FAIL(c, MAMUTO_ELENGTH,
@@ -127,77 +135,187 @@ static int check_count(struct check *c)
     return 0;
 }
 
-/* Bytes of n items of size, which must end before the address space does. */
-static int check_span(struct check *c, const char *what, const void *data, uint64_t n, size_t size, uint64_t *bytes)
+/* An array's items, to be checked. */
+struct array {
+    const char *what;
+    const struct mm_type *type;
+    const void *data;
+    uint64_t n;
+    size_t size;      /* of an item */
+    ptrdiff_t stride; /* from one to the next */
+};
+
+/* The items' span must lie between the ends of the address space. */
+static int check_span(struct check *c, const struct array *array)
 {
-    uint64_t end;
-    if (__builtin_mul_overflow(n, size, bytes) || *bytes > INT64_MAX ||
-        __builtin_add_overflow((uint64_t)(uintptr_t)data, *bytes, &end))
-        return FAIL(c, MAMUTO_ESIZE, "%s of %" PRIu64 " items of %zu bytes does not fit into memory", what, n, size);
+    uint64_t step = mm_stride_abs(array->stride), reach, bytes, end, begin = (uint64_t)(uintptr_t)array->data;
+    bool wraps = __builtin_mul_overflow(array->n - 1, step, &reach) ||
+                 __builtin_add_overflow(reach, array->size, &bytes) || bytes > INT64_MAX;
+    if (!wraps && array->stride < 0)
+        wraps = reach > begin || __builtin_add_overflow(begin, array->size, &end);
+    else if (!wraps)
+        wraps = __builtin_add_overflow(begin, bytes, &end);
+    if (!wraps)
+        return 0;
+    if (step == array->size || step == 0)
+        return FAIL(c, MAMUTO_ESIZE, "%s of %" PRIu64 " items of %zu bytes does not fit into memory", array->what,
+                    array->n, array->size);
+    return FAIL(c, MAMUTO_ESIZE, "%s of %" PRIu64 " items of %zu bytes, %td bytes apart, does not fit into memory",
+                array->what, array->n, array->size, array->stride);
+}
+
+static int check_place(struct check *c, const struct array *array, uint64_t bytes)
+{
+    unsigned align = array->type->elem_align;
+    if (!array->data)
+        return FAIL(c, MAMUTO_EARGS, "%s is NULL, and %" PRIu64 " bytes are expected there", array->what, bytes);
+    if ((uintptr_t)array->data % align)
+        return FAIL(c, MAMUTO_EALIGN, "%s begins at an address that is no multiple of %u, as \"%s\" needs", array->what,
+                    align, array->type->dtype);
+    if (mm_stride_abs(array->stride) % align)
+        return FAIL(c, MAMUTO_EALIGN, "%s has a stride of %td bytes, which is no multiple of %u, as \"%s\" needs",
+                    array->what, array->stride, align, array->type->dtype);
     return 0;
 }
 
-static int check_array(struct check *c, const char *what, const struct mm_type *type, const void *data, uint64_t n,
-                       size_t size, uint64_t *bytes)
+static int check_array(struct check *c, const struct array *array)
 {
-    int code = check_span(c, what, data, n, size, bytes);
-    if (code)
-        return code;
-    if (!data)
-        return FAIL(c, MAMUTO_EARGS, "%s is NULL, and %" PRIu64 " bytes are expected there", what, *bytes);
-    if ((uintptr_t)data % type->elem_align)
-        return FAIL(c, MAMUTO_EALIGN, "%s begins at an address that is no multiple of %u, as \"%s\" needs", what,
-                    (unsigned)type->elem_align, type->dtype);
-    return 0;
+    int code = check_span(c, array);
+    return code ? code : check_place(c, array, (array->n - 1) * mm_stride_abs(array->stride) + array->size);
 }
 
-static int check_input(struct check *c, int k, uint64_t *bytes)
+/* One value of a length of its own. */
+static int check_broadcast_var(struct check *c, const struct array *array, const mamuto_arg_t *arg,
+                               struct mm_run_arg *in)
+{
+    struct array all = *array;
+    if (__builtin_mul_overflow(arg->count, all.size, &in->size))
+        return FAIL(c, MAMUTO_ESIZE, "%s of %zu elements of %zu bytes does not fit into memory", all.what, arg->count,
+                    all.size);
+    in->len = arg->count;
+    in->stride = 0;
+    all.size = in->size;
+    return in->size ? check_array(c, &all) : 0;
+}
+
+static int check_scatter_var(struct check *c, const struct array *array, const mamuto_arg_t *arg, struct mm_run_arg *in)
+{
+    uint64_t bytes, end;
+    const char *what = array->what;
+    if (!arg->offsets)
+        return FAIL(c, MAMUTO_EARGS, "%s has no offsets (NULL): %" PRIu64 " of them are expected", what, array->n + 1);
+    if ((uintptr_t)arg->offsets % _Alignof(int64_t))
+        return FAIL(c, MAMUTO_EALIGN, "%s has offsets at an address that is no multiple of %zu, as int64_t needs", what,
+                    _Alignof(int64_t));
+    if (__builtin_add_overflow((uintptr_t)arg->offsets, (array->n + 1) * sizeof(int64_t), &end))
+        return FAIL(c, MAMUTO_ESIZE, "%s has %" PRIu64 " offsets, which do not fit into memory", what, array->n + 1);
+    in->offsets = arg->offsets;
+    in->low = arg->offsets[0];
+    in->high = arg->offsets[array->n];
+    if (in->low < 0)
+        return FAIL(c, MAMUTO_EARGS, "%s has %" PRId64 " as its first offset; none may be negative", what, in->low);
+    if (in->high < in->low)
+        return FAIL(c, MAMUTO_EARGS, "%s has offsets that decrease: the first is %" PRId64 ", the last %" PRId64, what,
+                    in->low, in->high);
+    if (__builtin_mul_overflow((uint64_t)in->high, array->size, &bytes) || bytes > INT64_MAX ||
+        __builtin_add_overflow((uint64_t)(uintptr_t)array->data, bytes, &end))
+        return FAIL(c, MAMUTO_ESIZE, "%s of %" PRId64 " elements of %zu bytes does not fit into memory", what, in->high,
+                    array->size);
+    return in->high > in->low ? check_place(c, array, bytes) : 0;
+}
+
+static int check_variable(struct check *c, int k, struct array *array)
 {
     const mamuto_arg_t *arg = &c->call->args[k];
-    const struct mm_type *type = &c->function->signature.in[k];
+    struct mm_run_arg *in = &c->run->in[k];
+    array->size = in->size = array->type->elem_bytes;
+    array->stride = in->stride = (ptrdiff_t)in->size;
+    in->len = 0;
+    if (arg->stride)
+        return FAIL(c, MAMUTO_EARGS, "%s is of variable length and has a stride of %td bytes: make it with %s",
+                    array->what, arg->stride, "mamuto_scatter_var or mamuto_broadcast_var");
+    if (arg->kind == MAMUTO_ARG_SCATTER_VAR)
+        return check_scatter_var(c, array, arg, in);
+    array->n = 1;
+    return check_broadcast_var(c, array, arg, in);
+}
+
+static int check_input(struct check *c, int k)
+{
+    const mamuto_arg_t *arg = &c->call->args[k];
     struct mm_run_arg *in = &c->run->in[k];
     char what[24] = "argument 0";
     what[sizeof "argument " - 1] = (char)('0' + k);
-    bool scatter = arg->kind == MAMUTO_ARG_SCATTER;
-    int code = mm_type_size(type, &c->function->signature, c->run->dims, &in->len, &in->size, c->err);
-    if (!code)
-        code = check_array(c, what, type, arg->data, scatter ? c->run->n : 1, in->size, bytes);
-    if (!code && arg->stride && (!scatter || arg->stride != (ptrdiff_t)in->size))
-        code = FAIL(c, MAMUTO_EARGS,
-                    "%s has a stride of %td bytes; only packed arrays (%zu) can be mapped by this version", what,
-                    arg->stride, in->size);
+    struct array array = { .what = what, .type = &c->function->signature.in[k], .data = arg->data, .n = c->run->n };
     in->data = arg->data;
     in->offsets = NULL;
-    in->stride = scatter ? (ptrdiff_t)in->size : 0;
-    return code;
+    if (array.type->variable)
+        return check_variable(c, k, &array);
+    int code = mm_type_size(array.type, &c->function->signature, c->run->dims, &in->len, &in->size, c->err);
+    if (code)
+        return code;
+    bool scatter = arg->kind == MAMUTO_ARG_SCATTER, strided = arg->kind == MAMUTO_ARG_STRIDED;
+    in->stride = strided ? arg->stride : scatter ? (ptrdiff_t)in->size : 0;
+    if (!strided && arg->stride && arg->stride != in->stride)
+        return FAIL(c, MAMUTO_EARGS,
+                    "%s has a stride of %td bytes, but is not of mamuto_scatter_strided: its items are "
+                    "packed (%zu bytes each)",
+                    what, arg->stride, in->size);
+    array.n = scatter || strided ? array.n : 1;
+    array.size = in->size;
+    array.stride = in->stride;
+    return check_array(c, &array);
 }
 
-static bool overlap(const void *a, uint64_t a_bytes, const void *b, uint64_t b_bytes)
+static int check_result(struct check *c)
 {
-    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
-    return x < y ? y - x < a_bytes : x - y < b_bytes;
+    struct mm_run *run = c->run;
+    ptrdiff_t stride = c->call->result_stride;
+    run->result = c->call->result;
+    run->result_stride = stride ? stride : (ptrdiff_t)run->out_size;
+    if (mm_stride_abs(run->result_stride) < run->out_size)
+        return FAIL(c, MAMUTO_EARGS,
+                    "the result has a stride of %td bytes, so its items of %zu bytes would overlap: give it 0 "
+                    "(packed), or at least their size",
+                    stride, run->out_size);
+    struct array array = { "the result",  &c->function->signature.out, run->result, run->n,
+                           run->out_size, run->result_stride };
+    if (!run->n || (c->call->fold && !run->result)) /* a reduction may keep no results */
+        return 0;
+    return check_array(c, &array);
+}
+
+static int check_overlap(struct check *c, int k)
+{
+    struct mm_span result = mm_span_of_result(c->run), in = mm_span_of_input(c->run, k);
+    if (mm_span_overlap(&result, &in))
+        return FAIL(c, MAMUTO_EOVERLAP, "the result overlaps argument %d: give it an array of its own", k);
+    if (!c->run->in[k].offsets)
+        return 0;
+    in = mm_span_of_offsets(c->run, k);
+    if (mm_span_overlap(&result, &in))
+        return FAIL(c, MAMUTO_EOVERLAP, "the result overlaps the offsets of argument %d: give it an array of its own",
+                    k);
+    return 0;
 }
 
 static int check_arrays(struct check *c)
 {
     const struct mm_signature *signature = &c->function->signature;
     struct mm_run *run = c->run;
-    uint64_t bytes[MAMUTO_MAX_ARGS], result_bytes;
     int code = 0;
+    run->groups = NULL;
+    run->first = 0;
     for (int k = 0; k < run->n_in && !code && run->n; k++)
-        code = check_input(c, k, &bytes[k]);
+        code = check_input(c, k);
     if (!code && signature->out.variable)
         return 0; /* made by the library */
     if (!code)
         code = mm_type_size(&signature->out, signature, run->dims, &run->out_len, &run->out_size, c->err);
-    run->result = c->call->result;
-    run->result_stride = (ptrdiff_t)run->out_size;
-    if (code || run->n == 0 || (c->call->fold && !run->result))
-        return code;
-    code = check_array(c, "the result", &signature->out, run->result, run->n, run->out_size, &result_bytes);
-    for (int k = 0; k < run->n_in && !code; k++)
-        if (overlap(run->result, result_bytes, run->in[k].data, bytes[k]))
-            code = FAIL(c, MAMUTO_EOVERLAP, "the result overlaps argument %d: give it an array of its own", k);
+    if (!code)
+        code = check_result(c);
+    for (int k = 0; k < run->n_in && !code && run->n && run->result; k++)
+        code = check_overlap(c, k);
     return code;
 }
 
@@ -248,9 +366,7 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
     if (!code)
         code = check_arrays(&c);
     run->function = function;
-    run->groups = NULL;
     run->marks = NULL;
-    run->first = 0;
     run->item_timeout_ms = call->item_timeout_ms;
     run->retries = call->retries;
     run->priority = call->priority;
@@ -265,13 +381,12 @@ int mm_args_check_keep(const struct mm_function *type, const mamuto_arg_t *arg, 
     bool broadcast = arg->kind == MAMUTO_ARG_BROADCAST || arg->kind == MAMUTO_ARG_BROADCAST_VAR;
     mamuto_call_t call = { .args = { *arg }, .count = broadcast };
     struct check c = { type, &call, run, err, -1 };
-    uint64_t bytes;
     int code = check_number(&c);
     if (!code)
         code = check_kind(&c, 0);
     if (!code)
         code = check_count(&c);
     if (!code && run->n)
-        code = check_input(&c, 0, &bytes);
+        code = check_input(&c, 0);
     return code;
 }

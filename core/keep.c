@@ -73,9 +73,6 @@ static int check_dims(const struct mm_signature *type, const mamuto_keep_t *keep
     return 0;
 }
 
-/* What a scattered or broadcast argument is once it is copied. */
-static int kind_of_copy(int kind) { return kind == MAMUTO_ARG_STRIDED ? MAMUTO_ARG_SCATTER : kind; }
-
 /* Checks the argument as that of a function that takes nothing else. */
 static int fill(struct mamuto_kept *kept, const mamuto_keep_t *keep, const char *what, mamuto_error_t *err)
 {
@@ -92,7 +89,7 @@ static int fill(struct mamuto_kept *kept, const mamuto_keep_t *keep, const char 
     code = mm_args_check_keep(&type, &keep->arg, &run, err);
     kept->type = type.signature.in[0];
     mm_type_bind(&kept->type, keep->dims);
-    kept->kind = kind_of_copy(keep->arg.kind);
+    kept->kind = keep->arg.kind;
     kept->keep.in = run.in[0];
     kept->keep.n = run.n;
     kept->data = keep->data;

@@ -45,8 +45,8 @@
  *  - Types are not checked. The signature says what the elements are, in the arrays and in MAMUTO_IN and MAMUTO_OUT alike;
  *    T must be exactly as large as the signature's item.
  *  - A function that writes outside its own output, into another item's result, is not detected. One that writes into its
- *    input dies of SIGSEGV and is named where that is an array of mamuto_alloc or mamuto_attach; of an ordinary array it
- *    changes the worker's copy, unnoticed, for later items, too.
+ *    input dies of SIGSEGV and is named where that is kept or an array of mamuto_alloc or mamuto_attach; of an ordinary array
+ *    it changes the worker's copy, unnoticed, for later items, too.
  *  - Where a call is made with .help = 1, the calling thread runs the function too: a crash there is the program's.
  *  - Functions defined in the program itself (they are of the module "main") are not seen unless mamuto_main() is the first
  *    line of main().
@@ -644,9 +644,9 @@ typedef struct {
  * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
  * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG (with file,
- * line, key and what would be right; a host that is not this machine: this version cannot use others), ENESTED, ENOMEM,
- * ESYSTEM; by on_open: also ECONFIG (the workdir is not there), EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper program is
- * not found or dies), EVERSION. */
+ * line, key and what would be right; also for a host that is not this machine: this version cannot use others), ENESTED,
+ * ENOMEM, ESYSTEM; by on_open: also ECONFIG (the workdir is not there), EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper
+ * program is not found or dies), EVERSION. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 /* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
  * nothing to close. */

@@ -11,6 +11,7 @@
 #include "core/alloc.h"
 #include "core/error.h"
 #include "core/mapper.h"
+#include "core/span.h"
 #include "core/varout.h"
 
 static void append(struct mm_map_list *list, struct mamuto_map_s *map)
@@ -260,13 +261,23 @@ int mamuto_cancel(mamuto_map_t *map)
     return 0;
 }
 
+/* Does an array of a map begin in there? All of it lies where it begins. */
+static bool begins_in(const struct mm_span *span, const char *p, uint64_t bytes)
+{
+    return span->low >= p && span->low < p + bytes;
+}
+
 static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
 {
-    const char *result = run->result;
-    bool uses = result >= p && result < p + bytes;
+    struct mm_span span = mm_span_of_result(run);
+    bool uses = begins_in(&span, p, bytes);
     for (int k = 0; k < run->n_in; k++) {
-        const char *data = run->in[k].data;
-        uses |= data >= p && data < p + bytes;
+        span = mm_span_of_input(run, k);
+        uses |= begins_in(&span, p, bytes);
+        if (!run->in[k].offsets)
+            continue;
+        span = mm_span_of_offsets(run, k);
+        uses |= begins_in(&span, p, bytes);
     }
     return uses;
 }

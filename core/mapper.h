@@ -66,7 +66,7 @@ struct mamuto_kept {
     enum mm_kept_state state;
     unsigned users;      /* maps in flight, and its on_kept while it runs */
     struct mm_type type; /* its dims bound */
-    int kind;            /* MAMUTO_ARG_* of the copy */
+    int kind;            /* MAMUTO_ARG_*, as it was given */
     void *data;
     void (*on_kept)(mamuto_kept_t *kept, int status, const mamuto_error_t *err);
     struct mm_waited *waited;

@@ -16,6 +16,7 @@
 #include "core/error.h"
 #include "core/fold.h"
 #include "core/mapper.h"
+#include "core/span.h"
 
 #include <stdio.h>
 
@@ -201,6 +202,7 @@ static int begin_items(struct reduce *r, struct mamuto_map_s *map, uint64_t begi
     r->end = least(begin + r->window, r->plan.whole.n);
     run->first = begin;
     run->n = r->end - begin;
+    mm_span_narrow(run);
     if (!run->result) {
         run->result = array_at(r->items, begin, r->size);
         run->result_stride = (ptrdiff_t)r->size;
@@ -359,12 +361,6 @@ static void describe_identity(struct reduce *r, const struct mm_function *fold)
     r->function = &r->identity;
 }
 
-static bool overlaps(const void *a, uint64_t a_bytes, const void *b, uint64_t b_bytes)
-{
-    uintptr_t x = (uintptr_t)a, y = (uintptr_t)b;
-    return x < y ? y - x < a_bytes : x - y < b_bytes;
-}
-
 static int check_value(const struct reduce *r, const mamuto_call_t *call, mamuto_error_t *err)
 {
     const struct mm_run *run = &r->plan.whole;
@@ -376,11 +372,21 @@ static int check_value(const struct reduce *r, const mamuto_call_t *call, mamuto
         return mm_error_set(err, MAMUTO_EALIGN,
                             "mamuto_reduce: call.value is at an address that is no multiple of %u, as \"%s\" needs",
                             (unsigned)type->elem_align, type->dtype);
-    for (int k = 0; k < run->n_in; k++)
-        if (overlaps(call->value, r->size, run->in[k].data,
-                     run->in[k].stride ? run->n * run->in[k].size : run->in[k].size))
+    struct mm_span value = mm_span_of(call->value, 0, r->size, 1), other;
+    for (int k = 0; k < run->n_in && run->n; k++) {
+        other = mm_span_of_input(run, k);
+        bool overlaps = mm_span_overlap(&value, &other);
+        if (run->in[k].offsets) {
+            other = mm_span_of_offsets(run, k);
+            overlaps |= mm_span_overlap(&value, &other);
+        }
+        if (overlaps)
             return mm_error_set(err, MAMUTO_EOVERLAP, "mamuto_reduce: call.value overlaps argument %d", k);
-    if (run->result && overlaps(call->value, r->size, run->result, run->n * run->out_size))
+    }
+    if (!run->result || !run->n)
+        return 0;
+    other = mm_span_of_result(run);
+    if (mm_span_overlap(&value, &other))
         return mm_error_set(err, MAMUTO_EOVERLAP, "mamuto_reduce: call.value overlaps the result");
     return 0;
 }

@@ -58,9 +58,11 @@ static void replace(mamuto_arg_t *arg)
     const struct mamuto_kept *kept = arg->kept;
     const struct mm_run_arg *in = &kept->keep.in;
     arg->kind = kept->kind;
+    if (kept->kind == MAMUTO_ARG_STRIDED && in->stride == (ptrdiff_t)in->size)
+        arg->kind = MAMUTO_ARG_SCATTER;
     arg->data = in->data;
     arg->count = kept->kind == MAMUTO_ARG_BROADCAST_VAR ? in->len : (size_t)kept->keep.n;
-    arg->stride = 0;
+    arg->stride = arg->kind == MAMUTO_ARG_STRIDED ? in->stride : 0;
     arg->offsets = in->offsets;
     if (kept->kind == MAMUTO_ARG_BROADCAST)
         arg->count = 0;

@@ -16,16 +16,17 @@ struct mm_function {
 /* A checked argument: every item of it lies in memory that does not wrap. */
 struct mm_run_arg {
     const void *data;
-    ptrdiff_t stride;       /* bytes from item to item; 0: broadcast */
+    ptrdiff_t stride;       /* bytes from item to item; 0: one for all; where it has offsets, that of elements */
     size_t size;            /* bytes of an item; where it has offsets, of an element */
     size_t len;             /* elements of an item */
     const int64_t *offsets; /* of item 0, in elements; NULL: all items are of one size */
+    int64_t low, high;      /* with offsets: elements [low, high) of data are the run's items; read once, at the call */
     struct mm_keep *keep;   /* a resident argument: what it is kept by; NULL: it is the caller's array */
 };
 
 /* Data that nodes keep for many runs. */
 struct mm_keep {
-    struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, whose items are packed */
+    struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, packed if items lay apart */
     uint64_t n;           /* items; of a broadcast value: 1 */
     bool wait;            /* a _wait form waits for it */
     void *job;            /* the node's */

@@ -54,8 +54,9 @@ enum {
     MM_MAP_GROUPS = 4,    /* its items are groups: map.groups */
     MM_MAP_ABSENT = 8,    /* of which some items may be left out: map.groups.absent */
     MM_MAP_MARKS = 16,    /* items that failed for good are marked: map.marks */
-    MM_MAP_EMITS = 32,    /* its function emits: map.parts */
-    MM_MAP_BUILTIN = 64,  /* no function of a module: map.op */
+    MM_MAP_VARIABLE = 32, /* an input has offsets: map.offsets */
+    MM_MAP_EMITS = 64,    /* its function emits: map.parts */
+    MM_MAP_BUILTIN = 128, /* no function of a module: map.op */
 };
 
 /* Of a map over groups: core/run.h's struct mm_groups. Items count from the run's first one. */
@@ -80,7 +81,7 @@ struct mm_board_arg {
     uint32_t region; /* which attached file */
     uint64_t offset; /* into the arena, the attached bytes, the inline bytes; the master's address if private */
     int64_t stride;  /* bytes; 0: broadcast */
-    uint64_t size;   /* bytes of one item */
+    uint64_t size;   /* bytes of one item; with offsets: of an element */
     uint64_t len;    /* elements of one item */
 };
 
@@ -89,6 +90,14 @@ struct mm_board_part {
     uint64_t offset, bytes;
     uint64_t slab; /* bytes that are taken at once */
     _Atomic uint64_t used;
+};
+
+/* Of an input of variable length, the offsets; its bytes are those of elements [low, high), and lie where the argument's
+ * offset says. */
+struct mm_board_offsets {
+    uint32_t where, region; /* MM_WHERE_NONE: this input has none */
+    uint64_t offset;        /* to the first item's */
+    int64_t low, high;
 };
 
 /* A range that is to be run again. Data fields are the master's while the entry is free. */
@@ -133,11 +142,12 @@ struct mm_board_map {
     struct mm_board_arg in[MAMUTO_MAX_ARGS];
     uint64_t dims[MAMUTO_MAX_DIMS];
     struct mm_board_groups groups;
-    uint64_t marks; /* offset into the arena: a byte an item */
+    uint64_t marks;                                   /* offset into the arena: a byte an item */
+    struct mm_board_offsets offsets[MAMUTO_MAX_ARGS]; /* by input; with MM_MAP_VARIABLE */
     struct mm_board_part parts[2];
-    uint64_t element; /* bytes, of what it emits or gathers */
+    uint64_t element;                          /* bytes, of what it emits or gathers */
     uint64_t emitted_items, group, offsets_at; /* core/run.h's struct mm_run_gather */
-    uint32_t op; /* enum mm_op */
+    uint32_t op;                               /* enum mm_op */
     /* the hot line */
     _Alignas(MM_LINE) _Atomic uint32_t n_done;
     _Atomic uint32_t stop;

@@ -2,9 +2,9 @@
  *
  * Copies are the program's own reads and writes (a detour through the kernel, by pwrite into the arena's file, takes
  * three times as long), so an array that is not there would be the program's own SIGSEGV. Each piece is looked at
- * before: unmapped memory, and a piece whose last page is protected, are found; protected pages in the middle of a
- * piece are not, nor is what another thread unmaps meanwhile. Looking at every page costs half as much as copying: it is
- * done where the job says so.
+ * before: unmapped memory, and a piece whose first or last page is protected, are found; protected pages in the middle
+ * of a piece are not, nor is what another thread unmaps meanwhile. Looking at every page costs half as much as copying: it
+ * is done where the job says so.
  * New pages of the arena are taken here too: to clear them takes longer than to copy.
  * The thread knows nothing of maps, and does not touch the arena's book-keeping. Invariant: a job is in one queue, or
  * at the thread, or its owner's; it changes hands under the mutex.
@@ -21,8 +21,20 @@
 
 static const uint64_t PIECE_BYTES = 1 << 20, PAGE = 4096;
 
-/* Is [p, p + bytes) mapped, and its last page, or each, readable or, write, writable? */
-static bool is_there(const char *p, uint64_t bytes, bool write, bool each, bool can_check)
+/* Is this readable or, write, writable? */
+static bool can_use(char *page, size_t bytes, bool write)
+{
+    return madvise(page, bytes, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 || errno == EAGAIN ||
+           errno == EINTR;
+}
+
+/* How a job looks at its private side. */
+struct look {
+    bool write, each, can_check;
+};
+
+/* Is [p, p + bytes) mapped, and can its first and last page, or each, be used? */
+static bool is_there(const char *p, uint64_t bytes, const struct look *look)
 {
     union {
         const char *read;
@@ -34,23 +46,69 @@ static bool is_there(const char *p, uint64_t bytes, bool write, bool each, bool 
     size_t pages = (size_t)(last.at - first.at) + PAGE;
     if (madvise(first.at, pages, MADV_WILLNEED) != 0 && errno == ENOMEM) /* a page is unmapped */
         return false;
-    char *from = each ? first.at : last.at;
-    return !can_check || madvise(from, each ? pages : PAGE, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ) == 0 ||
-           errno == EAGAIN || errno == EINTR;
+    if (!look->can_check)
+        return true;
+    if (look->each)
+        return can_use(first.at, pages, look->write);
+    return can_use(last.at, PAGE, look->write) && (first.at == last.at || can_use(first.at, PAGE, look->write));
+}
+
+static uint64_t absolute(ptrdiff_t stride) { return stride < 0 ? 0 - (uint64_t)stride : (uint64_t)stride; }
+
+/* Bytes of the next piece: about 1 MiB of the side that is longer. Of items that lie apart: whole ones, unless one is larger. */
+static uint64_t piece_bytes(const struct mm_copy *copy, uint64_t done)
+{
+    uint64_t left = copy->bytes - done, bytes = PIECE_BYTES;
+    if (copy->size >= PIECE_BYTES) {
+        uint64_t rest = copy->size - done % copy->size;
+        bytes = rest < PIECE_BYTES ? rest : PIECE_BYTES;
+    } else if (copy->size) {
+        uint64_t from = absolute(copy->from_stride), to = absolute(copy->to_stride), step = from > to ? from : to;
+        bytes = (step < PIECE_BYTES ? PIECE_BYTES / step : 1) * copy->size;
+    }
+    return bytes < left ? bytes : left;
+}
+
+/* Byte `done` of the items that begin at p. */
+static ptrdiff_t place_of(const struct mm_copy *copy, ptrdiff_t stride, uint64_t done)
+{
+    return copy->size ? (ptrdiff_t)(done / copy->size) * stride + (ptrdiff_t)(done % copy->size) : (ptrdiff_t)done;
+}
+
+/* Are the items that a piece of `bytes` at p has there? Where less than a page lies between them, no page lies between. */
+static bool are_there(const char *p, const struct mm_copy *copy, ptrdiff_t stride, uint64_t bytes,
+                      const struct look *look)
+{
+    uint64_t n = copy->size && bytes > copy->size ? bytes / copy->size : 1;
+    uint64_t step = absolute(stride), size = n > 1 ? copy->size : bytes;
+    if (n == 1 || step < size + PAGE) {
+        uint64_t reach = (n - 1) * step;
+        return is_there(stride < 0 ? p - reach : p, reach + size, look);
+    }
+    bool there = true;
+    for (uint64_t i = 0; i < n && there; i++)
+        there = is_there(p + (ptrdiff_t)i * stride, size, look);
+    return there;
 }
 
 static int move(const struct mm_copier *copier, const struct mm_copy_job *job, const struct mm_copy *copy,
                 uint64_t bytes)
 {
-    char *to = copy->to + job->done;
+    char *to = copy->to + place_of(copy, copy->to_stride, job->done);
     if (job->into_arena && job->cold && mm_arena_populate(copier->arena, to, bytes) != 0)
         return MAMUTO_ENOMEM;
     if (!copy->from)
         return 0;
-    const char *from = copy->from + job->done;
-    if (!is_there(job->into_arena ? from : to, bytes, !job->into_arena, job->look, copier->can_check))
+    const char *from = copy->from + place_of(copy, copy->from_stride, job->done);
+    ptrdiff_t stride = job->into_arena ? copy->from_stride : copy->to_stride;
+    struct look look = { !job->into_arena, job->look, copier->can_check };
+    if (!are_there(job->into_arena ? from : to, copy, stride, bytes, &look))
         return MAMUTO_EARGS;
-    memcpy(to, from, (size_t)bytes);
+    if (!copy->size || bytes <= copy->size)
+        memcpy(to, from, (size_t)bytes);
+    else
+        for (uint64_t i = 0; i < bytes / copy->size; i++)
+            memcpy(to + (ptrdiff_t)i * copy->to_stride, from + (ptrdiff_t)i * copy->from_stride, copy->size);
     return 0;
 }
 
@@ -58,7 +116,7 @@ static int move(const struct mm_copier *copier, const struct mm_copy_job *job, c
 static bool step(const struct mm_copier *copier, struct mm_copy_job *job)
 {
     const struct mm_copy *copy = &job->copies[job->at];
-    uint64_t left = copy->bytes - job->done, bytes = left < PIECE_BYTES ? left : PIECE_BYTES;
+    uint64_t bytes = piece_bytes(copy, job->done);
     MM_POINT(job->into_arena ? "copy_in" : "copy_out");
     job->failure = move(copier, job, copy, bytes);
     if (job->failure)

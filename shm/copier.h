@@ -10,17 +10,19 @@
 struct mm_copy {
     char *to;
     const char *from; /* NULL: nothing to copy, the pages of `to` alone are taken */
-    uint64_t bytes;   /* 1 or more */
+    uint64_t bytes;   /* 1 or more; without what lies between items */
     int argument;     /* the caller's: which one it is */
+    uint64_t size;    /* of an item, where they lie apart on one side; 0: they do not */
+    ptrdiff_t to_stride, from_stride;
 };
 
 /* The arrays of one map, in one direction. It belongs to the copier from push until it comes back by take. */
 struct mm_copy_job {
     void *owner;
-    struct mm_copy copies[MAMUTO_MAX_ARGS + 1];
-    struct mm_copy_job *behind; /* in a queue */
-    uint64_t done;              /* bytes of the copy that goes on, */
-    int at;                     /* which is this one */
+    struct mm_copy copies[2 * MAMUTO_MAX_ARGS + 1]; /* an argument may have offsets */
+    struct mm_copy_job *behind;                     /* in a queue */
+    uint64_t done;                                  /* bytes of the copy that goes on, */
+    int at;                                         /* which is this one */
     int n_copies;
     int failure;     /* out: 0; MAMUTO_EARGS: copies[at]'s private side is not there; MAMUTO_ENOMEM: no pages for it */
     bool canceled;   /* out */

@@ -9,8 +9,6 @@
 #include "core/varlen.h"
 #include "shm/run.h"
 
-#include <stdio.h>
-
 enum {
     AT_ONCE = 256,        /* records between two looks at the stop word */
     PAST_CACHES = 8 << 20 /* bytes of the result, from which on it is not kept in the caches */
@@ -27,12 +25,8 @@ union address {
 
 static int damaged(struct mm_runner *runner)
 {
-    struct mm_failure failure = { .code = MAMUTO_EPROTOCOL };
-    snprintf(failure.text, sizeof failure.text,
-             "the lengths of the results are damaged: a function has written outside "
-             "its own output");
-    mm_record_add(runner->map, runner->gen, MAMUTO_NO_ITEM, (int)runner->self, 0, &failure);
-    atomic_fetch_or(&runner->map->stop, MM_STOP);
+    mm_runner_stop(runner, MAMUTO_EPROTOCOL,
+                   "the lengths of the results are damaged: a function has written outside its own output");
     return 0;
 }
 

@@ -10,6 +10,8 @@
  */
 #include "shm/group.h"
 
+#include "shm/items.h"
+
 enum { TILE_BLOCKS = 128, TILE_BYTES = 1 << 16, ONE_BY_ONE_BYTES = 512, STEP_BYTES = 1 << 16, MAX_DEPTH = 64 };
 
 /* A value on the stack stands for 2^level units (tiles, or blocks). */
@@ -262,17 +264,11 @@ static uint64_t most_fetched(const struct mm_runner *runner)
 static enum mm_outcome results(struct fold *fold, uint64_t begin, uint64_t end, const char **items, ptrdiff_t *stride)
 {
     struct mm_runner *runner = fold->runner;
-    enum mm_outcome outcome = mm_runner_fetch(runner, begin, end);
-    if (outcome != MM_RAN)
-        return outcome;
-    if (!runner->run) {
-        *items = mm_runner_input(runner, 0, begin);
-        *stride = runner->base.in[0].data ? runner->base.in[0].stride : (ptrdiff_t)fold->size;
-        return MM_RAN;
-    }
+    if (!runner->run)
+        return mm_items_fetch(runner, begin, end, items, stride);
     *items = runner->folder.items.data;
     *stride = (ptrdiff_t)fold->size;
-    return mm_runner_call(runner, begin, end, runner->folder.items.data) ? MM_RAN : MM_FAILED;
+    return mm_items_map(runner, begin, end, runner->folder.items.data);
 }
 
 static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end)

@@ -5,15 +5,18 @@
  *
  * A map that nobody stopped ends when all done words are set: then nobody writes for it any more. One that was stopped
  * ends when no lane is in it; whoever still is after 100 ms is killed. n_done is only a hint to look.
- * Called from the owner's thread alone. Results: shm/outcome.c. A caller that waits: shm/caller.c.
+ * Called from the owner's thread alone. Results: shm/outcome.c. Where the arrays are: shm/place.c. A caller that waits: shm/caller.c.
  */
 #include "shm/jobs.h"
 
 #include "core/alloc.h"
 #include "core/cpus.h"
+#include "core/span.h"
 #include "shm/account.h"
 #include "shm/clock.h"
 #include "shm/park.h"
+#include "shm/place.h"
+#include "shm/variable.h"
 
 #include <sched.h>
 #include <signal.h>
@@ -66,8 +69,10 @@ static size_t item_bytes(const struct mm_run *run)
     size_t bytes = run->out_size;
     if (run->op != MM_OP_CALL)
         return run->gather.bytes;
-    for (int k = 0; k < run->n_in; k++)
-        bytes += run->in[k].size;
+    for (int k = 0; k < run->n_in; k++) {
+        const struct mm_run_arg *in = &run->in[k];
+        bytes += in->offsets ? (size_t)((uint64_t)(in->high - in->low) / mm_run_n_items(run)) * in->size : in->size;
+    }
     return bytes;
 }
 
@@ -93,50 +98,6 @@ static double estimate(struct mm_jobs *jobs, const struct mm_run *run)
                        ? cost->item_ticks
                        : cost->item_ticks * (double)bytes / (double)(cost->item_bytes ? cost->item_bytes : 1);
     return ticks * unit_items(run);
-}
-
-/* Bytes from the first to the end of the last item. */
-static uint64_t span(const struct mm_run_arg *arg, uint64_t n)
-{
-    return arg->stride ? (n - 1) * (uint64_t)arg->stride + arg->size : arg->size;
-}
-
-static struct mm_board_arg place_input(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, int k,
-                                       uint64_t *inline_used)
-{
-    const struct mm_run_arg *in = &run->in[k];
-    const char *data = in->data;
-    struct mm_board_arg arg = { .stride = in->stride, .size = in->size, .len = in->len };
-    data += mm_run_first_item(run) * (uint64_t)in->stride;
-    arg.where = mm_pool_locate(jobs->pool, data, span(in, mm_run_n_items(run)), &arg.region, &arg.offset);
-    if (arg.where == MM_WHERE_PRIVATE && !in->stride && mm_inline_take(inline_used, in->size, &arg.offset)) {
-        memcpy(map->inline_bytes + arg.offset, data, in->size);
-        arg.where = MM_WHERE_INLINE;
-    }
-    return arg;
-}
-
-static int place_arrays(struct mm_jobs *jobs, struct mm_board_map *map, const struct mm_run *run, mamuto_error_t *err)
-{
-    uint64_t inline_used = 0;
-    char *result = run->result;
-    static const char part[] =
-        "an array or file of this mapper (mamuto_alloc, mamuto_attach), but ends beyond it, or it "
-        "was freed";
-    map->n_in = (uint16_t)run->n_in;
-    for (int k = 0; k < run->n_in; k++)
-        if ((map->in[k] = place_input(jobs, map, run, k, &inline_used)).where == MM_WHERE_NONE)
-            return mm_error_set(err, MAMUTO_EARGS, "argument %d begins in %s", k, part);
-    map->out = (struct mm_board_arg){ .stride = (int64_t)run->out_size, .size = run->out_size, .len = run->out_len };
-    map->out.where = mm_pool_locate(jobs->pool, result + run->first * run->out_size, run->n * run->out_size,
-                                    &map->out.region, &map->out.offset);
-    if (map->out.where == MM_WHERE_NONE)
-        return mm_error_set(err, MAMUTO_EARGS, "the result begins in %s", part);
-    if (map->out.where == MM_WHERE_ATTACHED)
-        return mm_error_set(err, MAMUTO_EARGS,
-                            "the result lies in a file of mamuto_attach, which is read-only: give it an "
-                            "array of its own");
-    return 0;
 }
 
 /* Parts go to lanes in order, so that the same part of the next map of this length goes to the same lane; a helping
@@ -244,15 +205,16 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
 {
     struct mm_board *board = jobs->pool->board;
     uint32_t lanes = board->n_workers + 1;
-    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, run->out_size, board->n_workers + run->help,
-                                   run->help ? MIN_HELP_PART_US : MIN_PART_US);
+    struct mm_cut cut = mm_cut_map(run->n, item_ticks, board->ticks_per_us, mm_stride_abs(run->result_stride),
+                                   board->n_workers + run->help, run->help ? MIN_HELP_PART_US : MIN_PART_US);
     map->first = run->first;
     map->n = run->n;
     map->grain_items = cut.grain_items;
     map->n_grains = cut.n_grains;
     map->n_lanes = lanes;
     map->n_dims = run->function ? (uint16_t)run->function->signature.n_dims : 0;
-    map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0));
+    map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
+                           (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
     map->module = run->function ? (uint16_t)run->function->module : MM_NO_FUNCTION;
@@ -323,7 +285,7 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     struct mm_board_map *map = &board->maps[slot];
     mm_map_prefetch_to_fill(map);
     double item_ticks = estimate(jobs, run);
-    int code = place_arrays(jobs, map, run, err);
+    int code = mm_place_arrays(jobs->pool, map, run, err);
     if (!code && run->parts)
         code = mm_room_take(jobs->pool, &cost_of(jobs, run)->emitted, run, err);
     if (code)
@@ -466,7 +428,7 @@ static bool sweep_all(struct mm_jobs *jobs, const struct mm_death *death)
         bool seen = job->saw_death;
         job->saw_death = true;
         atomic_fetch_or(&map->stop, MM_NOTIFY);
-        char *result = (char *)job->run->result + job->run->first * job->run->out_size;
+        char *result = (char *)job->run->result + (ptrdiff_t)job->run->first * job->run->result_stride;
         enum mm_swept swept = mm_sweep(board, map, job->gen, death, jobs->dead, result, job->run->marks);
         whole &= swept != MM_SWEPT_LATER;
         bool was_in = atomic_load(&board->lanes[death->lane].in) == job->gen;

@@ -13,26 +13,88 @@
 #include "shm/keep.h"
 
 #include "core/alloc.h"
+#include "core/span.h"
 
 #include <unistd.h>
 
-static void lay_out(struct mm_keeping *keeping, bool cold)
+/* --- what is copied where ------------------------------------------------------------------------------------------ */
+
+/* Items that lie apart are packed. Those that touch or overlap, a window that slides, stay as they are. */
+static bool is_apart(const struct mm_run_arg *in) { return !in->offsets && mm_stride_abs(in->stride) > in->size; }
+
+/* Where the caller's items lie; nowhere, if there are none. */
+static struct mm_span span_of(const struct mm_keep *keep)
 {
-    const struct mm_keep *keep = keeping->keep;
-    struct mm_copy_job *job = &keeping->job;
-    *job = (struct mm_copy_job){ .owner = keeping, .into_arena = true, .cold = cold, .look = true };
-    uint64_t bytes = keep->n * keep->in.size;
-    if (bytes)
-        job->copies[job->n_copies++] = (struct mm_copy){ .to = keeping->room, .from = keep->in.data, .bytes = bytes };
+    struct mm_run run = { .n = keep->n, .n_in = 1, .in = { keep->in } };
+    return keep->n ? mm_span_of_input(&run, 0) : (struct mm_span){ 0 };
 }
 
-static uint64_t bytes_of(const struct mm_keep *keep) { return keep->n * keep->in.size; }
+static uint64_t items_bytes(const struct mm_keep *keep)
+{
+    return is_apart(&keep->in) ? keep->n * keep->in.size : span_of(keep).bytes;
+}
+
+static uint64_t offsets_bytes(const struct mm_keep *keep)
+{
+    return keep->in.offsets ? (keep->n + 1) * sizeof(int64_t) : 0;
+}
+
+/* Offsets come behind the items, on a line of their own. false: they do not fit into memory. */
+static bool measure(const struct mm_keep *keep, uint64_t *offsets_at, uint64_t *bytes)
+{
+    uint64_t items = items_bytes(keep);
+    *offsets_at = (items + MM_LINE - 1) / MM_LINE * MM_LINE;
+    return items <= INT64_MAX - MM_LINE && !__builtin_add_overflow(*offsets_at, offsets_bytes(keep), bytes);
+}
+
+static void add_copy(struct mm_copy_job *job, char *to, const void *from, uint64_t bytes)
+{
+    if (bytes)
+        job->copies[job->n_copies++] = (struct mm_copy){ .to = to, .from = from, .bytes = bytes };
+}
+
+static void lay_out(struct mm_keeping *keeping, bool cold)
+{
+    const struct mm_run_arg *in = &keeping->keep->in;
+    struct mm_copy_job *job = &keeping->job;
+    struct mm_span span = span_of(keeping->keep);
+    *job = (struct mm_copy_job){ .owner = keeping, .into_arena = true, .cold = cold, .look = true };
+    add_copy(job, keeping->room, is_apart(in) ? span.low + span.back : span.low, items_bytes(keeping->keep));
+    if (is_apart(in) && job->n_copies) {
+        job->copies[0].size = in->size;
+        job->copies[0].to_stride = (ptrdiff_t)in->size;
+        job->copies[0].from_stride = in->stride;
+    }
+    add_copy(job, keeping->room + keeping->offsets_at, in->offsets, offsets_bytes(keeping->keep));
+}
+
+/* The array that begins so far before p. */
+static const void *array_at(const char *p, uint64_t before)
+{
+    union {
+        const char *at;
+        uintptr_t number;
+    } u = { .at = p };
+    u.number -= (uintptr_t)before;
+    return u.at;
+}
 
 /* What is kept is the copy, from now on. */
-static void become_copy(struct mm_keep *keep, char *room)
+static void become_copy(struct mm_keep *keep, const struct mm_keeping *keeping)
 {
-    keep->in.data = room;
-    keep->in.stride = keep->in.stride ? (ptrdiff_t)keep->in.size : 0;
+    struct mm_run_arg *in = &keep->in;
+    union {
+        char *room;
+        int64_t *offsets;
+    } at = { .room = keeping->room + keeping->offsets_at };
+    if (in->offsets) {
+        in->data = array_at(keeping->room, (uint64_t)in->low * in->size);
+        in->offsets = at.offsets;
+    } else if (is_apart(in)) {
+        in->data = keeping->room;
+        in->stride = (ptrdiff_t)in->size;
+    } else
+        in->data = keeping->room + span_of(keep).back;
 }
 
 /* --- from state to state ------------------------------------------------------------------------------------------- */
@@ -58,7 +120,7 @@ static void end_failed(struct mm_keeping *keeping)
                      (unsigned long long)keeping->bytes);
     else
         mm_error_set(&keeping->err, MAMUTO_EARGS,
-                     "mamuto_keep: the array is not readable: it ends before its last item");
+                     "mamuto_keep: the array or its offsets are not readable: it ends before its last item");
     end(keeping, keeping->job.failure);
 }
 
@@ -121,13 +183,16 @@ int mm_keeper_begin(struct mm_keeper *keeper, struct mm_keep *keep, mamuto_error
     struct mm_keeping *keeping = mm_alloc(sizeof *keeping);
     if (!keeping)
         return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_keep: no memory for a copy in flight");
-    int code = keep->wait ? 0 : mm_copier_start(&keeper->copier, err);
+    int code = 0;
+    if (!measure(keep, &keeping->offsets_at, &keeping->bytes))
+        code = mm_error_set(err, MAMUTO_ENOMEM, "mamuto_keep: the array is larger than any memory");
+    if (!code && !keep->wait)
+        code = mm_copier_start(&keeper->copier, err);
     if (code) {
         mm_free(keeping);
         return code;
     }
     keeping->keep = keep;
-    keeping->bytes = bytes_of(keep);
     keep->job = keeping;
     if (keeper->last)
         keeper->last->next = keeping;
@@ -181,7 +246,7 @@ static void report(struct mm_keeper *keeper, struct mm_keeping *keeping)
     take_out(keeper, keeping);
     keep->job = status ? NULL : keeping->room;
     if (status == 0)
-        become_copy(keep, keeping->room);
+        become_copy(keep, keeping);
     else if (keeping->room)
         mm_pool_free(keeper->pool, keeping->room);
     mm_free(keeping);

@@ -18,8 +18,8 @@ struct mm_keeping {
     enum mm_keeping_state state;
     int status;
     mamuto_error_t err;
-    char *room; /* in the arena; NULL: none yet */
-    uint64_t bytes;
+    char *room;                 /* in the arena; NULL: none yet */
+    uint64_t bytes, offsets_at; /* of the room; where offsets begin in it */
     struct mm_copy_job job;
     struct mm_keeping *next; /* in the order of their coming */
 };

@@ -12,6 +12,7 @@
 #include "shm/forkserver.h"
 #include "shm/park.h"
 #include "shm/spawn.h"
+#include "shm/workdir.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,28 +62,6 @@ static int make_board(struct mm_pool *pool, mamuto_error_t *err)
     return 0;
 }
 
-/* Opened here, so that a folder that is not there is told at once, and one that is moved later stays the workers'. */
-static int open_workdir(struct mm_pool *pool, mamuto_error_t *err)
-{
-    const char *path = pool->config.workdir;
-    if (!path)
-        return 0;
-    int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC), inside = fd < 0 ? -1 : openat(fd, ".", O_PATH | O_CLOEXEC);
-    int why = errno;
-    if (inside < 0) {
-        if (fd >= 0)
-            close(fd);
-        return mm_error_set(
-            err, MAMUTO_ECONFIG,
-            "the config's workdir, %s, cannot be the workers' working directory: %s; make it, or name a "
-            "folder that is there",
-            path, strerror(why));
-    }
-    close(inside);
-    pool->workdir_fd = fd;
-    return 0;
-}
-
 int mm_pool_init(struct mm_pool *pool, const struct mm_pool_config *config, const struct mm_pool_events *events,
                  void *owner, mamuto_error_t *err)
 {
@@ -95,9 +74,9 @@ int mm_pool_init(struct mm_pool *pool, const struct mm_pool_config *config, cons
                               .owner = owner,
                               .arena.fd = -1 };
     pool->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int code = pool->event < 0 ? mm_error_system(err, errno, "cannot make an eventfd") : open_workdir(pool, err);
-    if (!code)
-        code = make_board(pool, err);
+    int code = pool->event < 0 ? mm_error_system(err, errno, "cannot make an eventfd") : make_board(pool, err);
+    if (!code && config->workdir)
+        code = mm_workdir_open(config->workdir, &pool->workdir_fd, err);
     if (!code)
         code = mm_arena_init(&pool->arena, err);
     if (code)

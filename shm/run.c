@@ -4,7 +4,7 @@
  * map's stop word is looked at every 50 µs. If an item fails in a chunk, the chunk is run again one item a call under the
  * lane's cursor, which names the items that fail; a block whose lane died comes back from the sweep in the same way. No
  * clock is read and nothing is stored per item otherwise.
- * Private arrays pass through the lane's buffers in pieces (shm/peer.c); a helping caller works on them in place.
+ * How items are called, wherever they lie, is in shm/items.c.
  * Called by workers and by a helping caller. Does not claim (shm/claim.c) and does not sleep (shm/park.c).
  */
 #include "shm/run.h"
@@ -12,61 +12,12 @@
 #include "shm/clock.h"
 #include "shm/gather.h"
 #include "shm/group.h"
+#include "shm/items.h"
 #include "shm/park.h"
 
 #include <stdio.h>
 
 static const double BLOCK_US = 10, STAGED_BLOCK_US = 200, STOP_LOOK_US = 50;
-enum { BLOCK_ITEMS = 8192 };
-
-static void on_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
-{
-    (void)i; /* which item it is becomes known when it runs alone */
-    struct mm_failure *failure = &((struct mm_runner *)chunk->host)->failure;
-    if (failure->code)
-        return;
-    failure->code = MAMUTO_EITEM;
-    failure->item_code = code ? code : 1;
-    snprintf(failure->text, sizeof failure->text, "%s", text ? text : "");
-}
-
-static const void *on_pack(mamuto_chunk_t *chunk, int k)
-{
-    struct mm_runner *runner = chunk->host;
-    const mamuto_chunk_in_t *in = &chunk->in[k];
-    char *room = NULL;
-    size_t bytes;
-    if (!__builtin_mul_overflow(chunk->count, in->size, &bytes))
-        room = mm_buffer_reserve(&runner->packed[k], bytes ? bytes : 1);
-    for (size_t i = 0; room && i < chunk->count; i++)
-        memcpy(room + i * in->size, in->data + (ptrdiff_t)i * in->stride, in->size);
-    return room;
-}
-
-static bool is_in_place(const struct mm_runner *runner) { return runner->peer.pid == 0; }
-
-/* Where an argument begins in this process; NULL: its pieces come through the peer's buffers. */
-static const char *resolve(const struct mm_runner *runner, const struct mm_board_map *map,
-                           const struct mm_board_arg *arg)
-{
-    union {
-        uint64_t number;
-        const char *pointer;
-    } address = { .number = arg->offset };
-    switch ((enum mm_where)arg->where) {
-    case MM_WHERE_ARENA:
-        return runner->view->arena_read + arg->offset;
-    case MM_WHERE_ATTACHED:
-        return runner->view->attached[arg->region].base + arg->offset;
-    case MM_WHERE_INLINE:
-        return map->inline_bytes + arg->offset;
-    case MM_WHERE_PRIVATE:
-        return is_in_place(runner) ? address.pointer : NULL;
-    case MM_WHERE_NONE:
-        break;
-    }
-    return NULL;
-}
 
 void mm_runner_stop(struct mm_runner *runner, int code, const char *text)
 {
@@ -77,143 +28,27 @@ void mm_runner_stop(struct mm_runner *runner, int code, const char *text)
     MM_POINT("map-stopped");
 }
 
-static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, int bad)
-{
-    char text[MM_RECORD_TEXT];
-    switch (result) {
-    case MM_PEER_OK:
-        return false;
-    case MM_PEER_UNREADABLE:
-        snprintf(text, sizeof text, "argument %d is not readable: its array ends before its last item", bad);
-        mm_runner_stop(runner, MAMUTO_EARGS, text);
-        break;
-    case MM_PEER_UNWRITABLE:
-        mm_runner_stop(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
-        break;
-    case MM_PEER_NO_MEMORY:
-        mm_runner_stop(runner, MAMUTO_ENOMEM, "a worker has no memory for the items of private arrays");
-        break;
-    case MM_PEER_GONE:
-        mm_runner_stop(runner, MAMUTO_ESYSTEM, "a worker may not read the arrays of this program any more");
-        break;
-    }
-    return true;
-}
-
-static void describe_inputs(struct mm_runner *runner, const struct mm_board_map *map)
-{
-    for (unsigned k = 0; k < map->n_in; k++) {
-        const struct mm_board_arg *arg = &map->in[k];
-        const char *data = resolve(runner, map, arg);
-        if (!data && arg->stride == 0)
-            data = runner->peer.in[k].data;
-        runner->staged |= arg->where == MM_WHERE_PRIVATE && arg->stride && !is_in_place(runner);
-        runner->base.in[k] = (mamuto_chunk_in_t){ data, (ptrdiff_t)arg->stride, arg->size, arg->len, NULL };
-    }
-}
-
-static void describe_output(struct mm_runner *runner, const struct mm_board_map *map)
-{
-    union {
-        const char *read;
-        char *write;
-    } place = { resolve(runner, map, &map->out) };
-    if (map->out.where == MM_WHERE_ARENA)
-        place.write = runner->view->arena_write + map->out.offset;
-    runner->staged |= map->out.where == MM_WHERE_PRIVATE && !is_in_place(runner);
-    runner->base.out = place.write;
-    runner->base.out_stride = (ptrdiff_t)map->out.size;
-    runner->base.out_size = map->out.size;
-}
-
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen)
 {
     if (runner->gen == gen)
         return true;
     runner->gen = gen;
     runner->map = map;
-    runner->staged = false;
-    runner->emitter.slab = NULL;
     runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op) : NULL;
     if (map->module != MM_NO_FUNCTION)
         runner->run = runner->modules[map->module].functions[map->function]->run;
-    bool groups = map->flags & MM_MAP_GROUPS;
-    if (groups)
+    if (map->flags & MM_MAP_GROUPS)
         mm_group_prepare(runner);
-    runner->base = (mamuto_chunk_t){ .first = groups ? map->first * map->groups.group_items : map->first,
-                                     .dims = runner->dims,
-                                     .seed = map->seed,
-                                     .fail = on_fail,
-                                     .pack = on_pack,
-                                     .emit = mm_slab_emit,
-                                     .host = runner };
-    for (unsigned j = 0; j < map->n_dims; j++)
-        runner->dims[j] = map->dims[j];
     struct mm_pace *pace = &runner->pace[mm_map_slot(gen)];
     if (pace->gen != gen) /* else it comes back from another map: what it has learnt stands */
         *pace = (struct mm_pace){ .gen = gen, .item_ticks = map->item_ticks };
-    int bad = 0;
-    enum mm_peer_result fetched = is_in_place(runner) ? MM_PEER_OK : mm_peer_fetch_values(&runner->peer, map, &bad);
-    if (peer_failed(runner, fetched, bad)) {
-        runner->gen = 0;
-        return false;
-    }
-    describe_inputs(runner, map);
-    describe_output(runner, map);
-    return true;
+    if (mm_items_prepare(runner))
+        return true;
+    runner->gen = 0;
+    return false;
 }
 
 uint64_t mm_runner_first(const struct mm_runner *runner) { return runner->base.first; }
-
-const char *mm_runner_input(const struct mm_runner *runner, unsigned k, uint64_t begin)
-{
-    const mamuto_chunk_in_t *in = &runner->base.in[k];
-    return in->data ? in->data + (ptrdiff_t)begin * in->stride : runner->peer.in[k].data;
-}
-
-/* What the engine sees as the output are the records of what is emitted; the function has no other. */
-static void prepare_to_emit(struct mm_runner *runner, mamuto_chunk_t *chunk, uint64_t begin)
-{
-    mm_slab_begin(runner, begin, begin + chunk->count);
-    chunk->out = NULL;
-    chunk->out_size = (size_t)runner->map->element;
-    chunk->out_stride = (ptrdiff_t)chunk->out_size;
-}
-
-bool mm_runner_call(struct mm_runner *runner, uint64_t begin, uint64_t end, char *out)
-{
-    mamuto_chunk_t chunk = runner->base;
-    chunk.first += begin;
-    chunk.count = (size_t)(end - begin);
-    for (unsigned k = 0; k < runner->map->n_in; k++)
-        chunk.in[k].data = mm_runner_input(runner, k, begin);
-    chunk.out = out;
-    bool emits = runner->map->flags & MM_MAP_EMITS;
-    if (emits)
-        prepare_to_emit(runner, &chunk, begin);
-    int code = runner->run(&chunk);
-    if (code)
-        on_fail(&chunk, 0, code, NULL);
-    if (runner->failure.code && emits)
-        mm_slab_undo(runner);
-    return runner->failure.code == 0;
-}
-
-/* One call of the function for items [begin, end). */
-static bool call(struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    char *out = runner->base.out ? runner->base.out + begin * runner->base.out_size : runner->peer.out.data;
-    return mm_runner_call(runner, begin, end, out);
-}
-
-enum mm_outcome mm_runner_fetch(struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    int bad = 0;
-    if (!runner->staged)
-        return MM_RAN;
-    enum mm_peer_result fetched = mm_peer_fetch(&runner->peer, runner->map, begin, end, &bad);
-    return peer_failed(runner, fetched, bad) ? MM_STOPPED : MM_RAN;
-}
 
 static enum mm_outcome run_groups(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
@@ -223,28 +58,11 @@ static enum mm_outcome run_groups(struct mm_runner *runner, uint64_t begin, uint
     return outcome;
 }
 
-static enum mm_outcome run_piece(struct mm_runner *runner, uint64_t begin, uint64_t end)
-{
-    enum mm_outcome outcome = mm_runner_fetch(runner, begin, end);
-    if (outcome != MM_RAN)
-        return outcome;
-    if (!call(runner, begin, end))
-        return MM_FAILED;
-    if (runner->map->out.where == MM_WHERE_PRIVATE &&
-        peer_failed(runner, mm_peer_store(&runner->peer, runner->map, begin, end), 0))
-        return MM_STOPPED;
-    return MM_RAN;
-}
-
 static enum mm_outcome run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
 {
     runner->failure.code = 0;
     runner->failure.node_item = 0;
-    if (runner->map->flags & MM_MAP_GROUPS)
-        return run_groups(runner, begin, end);
-    if (runner->staged)
-        return run_piece(runner, begin, end);
-    return call(runner, begin, end) ? MM_RAN : MM_FAILED;
+    return runner->map->flags & MM_MAP_GROUPS ? run_groups(runner, begin, end) : mm_items_run(runner, begin, end);
 }
 
 /* Items that take about so long, of at most `all`. */
@@ -259,7 +77,7 @@ static uint64_t items_in(const struct mm_runner *runner, double us, uint64_t all
 static uint64_t block_items(const struct mm_runner *runner, uint64_t all)
 {
     uint64_t block = items_in(runner, runner->staged ? STAGED_BLOCK_US : BLOCK_US, all);
-    uint64_t most = runner->staged && !(runner->map->flags & MM_MAP_GROUPS) ? mm_peer_piece(runner->map) : BLOCK_ITEMS;
+    uint64_t most = runner->map->flags & MM_MAP_GROUPS ? MM_ITEMS_MOST : mm_items_most(runner);
     return block < most ? block : most;
 }
 
@@ -315,12 +133,7 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
 static void settle_failed(struct mm_runner *runner, uint64_t item)
 {
     struct mm_board_map *map = runner->map;
-    if (runner->base.out)
-        memset(runner->base.out + item * map->out.size, 0, map->out.size);
-    else {
-        memset(runner->peer.out.data, 0, map->out.size);
-        peer_failed(runner, mm_peer_store(&runner->peer, map, item, item + 1), 0);
-    }
+    mm_items_zero(runner, item);
     if (map->flags & MM_MAP_MARKS)
         runner->view->arena_write[map->marks + item] = 1;
     MM_POINT("zeroed");

@@ -47,9 +47,12 @@ struct mm_runner {
     struct mm_board_map *map;
     mamuto_chunk_t base;
     size_t dims[MAMUTO_MAX_DIMS];
-    int (*run)(mamuto_chunk_t *); /* NULL: input 0 is folded itself */
-    struct mm_folder folder;      /* of a map over groups */
-    bool staged;
+    int (*run)(mamuto_chunk_t *);            /* NULL: input 0 is folded itself */
+    struct mm_folder folder;                 /* of a map over groups */
+    bool staged;                             /* private arrays pass through the peer's buffers */
+    bool scatter;                            /* a packed block is spread over the strided result */
+    const int64_t *offsets[MAMUTO_MAX_ARGS]; /* of item offsets_first; NULL: the input has none */
+    uint64_t offsets_first;
     struct mm_failure failure; /* of the call that runs */
     uint64_t busy_ticks;       /* that it spent on items */
 };
@@ -68,13 +71,7 @@ void mm_record_add(struct mm_board_map *map, uint64_t gen, uint64_t item, int wo
                    const struct mm_failure *failure);
 void mm_runner_fini(struct mm_runner *runner);
 
-/* For shm/group.c. The call's index of the run's first item. */
+/* The call's index of the run's first item. */
 uint64_t mm_runner_first(const struct mm_runner *runner);
-/* Items [begin, end) of a map over groups, counted from its first; in place, or fetched. */
-enum mm_outcome mm_runner_fetch(struct mm_runner *runner, uint64_t begin, uint64_t end);
-/* Where an input's item begins, once it is fetched. */
-const char *mm_runner_input(const struct mm_runner *runner, unsigned k, uint64_t begin);
-/* Calls the map's function for them; results packed at out. false: one failed, runner->failure says how. */
-bool mm_runner_call(struct mm_runner *runner, uint64_t begin, uint64_t end, char *out);
 
 #endif

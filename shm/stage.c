@@ -13,36 +13,45 @@
 #include "shm/stage.h"
 
 #include "core/alloc.h"
+#include "core/span.h"
 
 /* --- what is copied where ---------------------------------------------------------------------------------------- */
 
-static uint64_t input_span(const struct mm_run *run, int k)
+static bool is_private(const struct mm_pool *pool, const struct mm_span *span)
 {
-    const struct mm_run_arg *in = &run->in[k];
-    return in->stride ? (mm_run_n_items(run) - 1) * (uint64_t)in->stride + in->size : in->size;
+    uint32_t region;
+    uint64_t offset;
+    return span->bytes && mm_pool_locate(pool, span->low, span->bytes, &region, &offset) == MM_WHERE_PRIVATE;
 }
 
-static bool is_private(const struct mm_pool *pool, const void *data, uint64_t offset, uint64_t bytes)
-{
-    const char *begin = data;
-    uint32_t region;
-    return mm_pool_locate(pool, begin + offset, bytes, &region, &offset) == MM_WHERE_PRIVATE;
-}
+/* Items that lie apart are packed: what lies between them is not copied. */
+static bool is_packed(const struct mm_run_arg *in) { return !in->offsets && mm_stride_abs(in->stride) > in->size; }
 
 /* Bytes of input k that must be copied; 0: none, it is shared or small enough to travel on the board. */
 static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run, int k, uint64_t *inline_used)
 {
     const struct mm_run_arg *in = &run->in[k];
-    uint64_t bytes = input_span(run, k), at;
-    if (!is_private(pool, in->data, mm_run_first_item(run) * (uint64_t)in->stride, bytes))
+    struct mm_span span = mm_span_of_input(run, k);
+    uint64_t at;
+    if (!is_private(pool, &span))
         return 0;
-    return !in->stride && mm_inline_take(inline_used, in->size, &at) ? 0 : bytes;
+    if (!in->stride && mm_inline_take(inline_used, in->size, &at))
+        return 0;
+    return is_packed(in) ? mm_run_n_items(run) * in->size : span.bytes;
+}
+
+static uint64_t offsets_bytes(const struct mm_pool *pool, const struct mm_run *run, int k)
+{
+    if (!run->in[k].offsets)
+        return 0;
+    struct mm_span span = mm_span_of_offsets(run, k);
+    return is_private(pool, &span) ? span.bytes : 0;
 }
 
 static uint64_t result_bytes(const struct mm_pool *pool, const struct mm_run *run)
 {
-    uint64_t bytes = run->n * run->out_size;
-    return is_private(pool, run->result, run->first * run->out_size, bytes) ? bytes : 0;
+    struct mm_span span = mm_span_of_result(run);
+    return is_private(pool, &span) ? run->n * run->out_size : 0;
 }
 
 bool mm_stager_wants(const struct mm_stager *stager, const struct mm_run *run)
@@ -52,7 +61,7 @@ bool mm_stager_wants(const struct mm_stager *stager, const struct mm_run *run)
     if (!atomic_load_explicit(&stager->pool->board->peer_denied, memory_order_relaxed))
         return false;
     for (int k = 0; k < run->n_in && !wanted; k++)
-        wanted = input_bytes(stager->pool, run, k, &inline_used) > 0;
+        wanted = input_bytes(stager->pool, run, k, &inline_used) > 0 || offsets_bytes(stager->pool, run, k) > 0;
     return wanted || result_bytes(stager->pool, run) > 0;
 }
 
@@ -70,24 +79,27 @@ static bool measure(const struct mm_stager *stager, struct mm_stage *stage)
     uint64_t inline_used = 0;
     bool fits = true;
     for (int k = 0; k < stage->run->n_in && fits; k++)
-        fits = add_room(&stage->bytes, input_bytes(stager->pool, stage->run, k, &inline_used));
+        fits = add_room(&stage->bytes, input_bytes(stager->pool, stage->run, k, &inline_used)) &&
+               add_room(&stage->bytes, offsets_bytes(stager->pool, stage->run, k));
     return fits && add_room(&stage->bytes, result_bytes(stager->pool, stage->run));
 }
 
-/* The array whose item `first` lies at p. */
-static void *array_at(char *p, uint64_t first, uint64_t stride)
+/* The array that begins so far before p. */
+static void *array_at(char *p, uint64_t before)
 {
     union {
         char *at;
         uintptr_t number;
     } u = { .at = p };
-    u.number -= (uintptr_t)(first * stride);
+    u.number -= (uintptr_t)before;
     return u.at;
 }
 
-static void add_copy(struct mm_copy_job *job, char *to, const char *from, uint64_t bytes, int argument)
+static struct mm_copy *add_copy(struct mm_copy_job *job, char *to, const char *from, uint64_t bytes, int argument)
 {
-    job->copies[job->n_copies++] = (struct mm_copy){ to, from, bytes, argument };
+    struct mm_copy *copy = &job->copies[job->n_copies++];
+    *copy = (struct mm_copy){ .to = to, .from = from, .bytes = bytes, .argument = argument };
+    return copy;
 }
 
 static struct mm_copy_job *new_job(struct mm_stage *stage, bool into_arena, bool cold)
@@ -96,24 +108,52 @@ static struct mm_copy_job *new_job(struct mm_stage *stage, bool into_arena, bool
     return &stage->job;
 }
 
+static void lay_out_input(struct mm_stage *stage, struct mm_copy_job *job, int k, char *room, uint64_t bytes)
+{
+    const struct mm_run *run = stage->run;
+    struct mm_run_arg *in = &stage->copy.in[k];
+    struct mm_span span = mm_span_of_input(run, k);
+    struct mm_copy *copy = add_copy(job, room, span.low, bytes, k);
+    if (in->offsets) {
+        in->data = array_at(room, (uint64_t)in->low * in->size);
+        return;
+    }
+    if (is_packed(in)) {
+        copy->from += span.back;
+        copy->size = in->size;
+        copy->to_stride = (ptrdiff_t)in->size;
+        copy->from_stride = in->stride;
+        in->stride = (ptrdiff_t)in->size;
+        span.back = 0;
+    }
+    in->data = array_at(room + span.back, mm_run_first_item(run) * (uint64_t)in->stride);
+}
+
+static void lay_out_offsets(struct mm_stage *stage, struct mm_copy_job *job, int k, char *room, uint64_t bytes)
+{
+    struct mm_span span = mm_span_of_offsets(stage->run, k);
+    add_copy(job, room, span.low, bytes, k);
+    stage->copy.in[k].offsets = array_at(room, mm_run_first_item(stage->run) * sizeof(int64_t));
+}
+
 /* Gives each array its place in the room, and lists what is to be copied in. */
 static void lay_out(const struct mm_stager *stager, struct mm_stage *stage, struct mm_copy_job *job)
 {
-    uint64_t inline_used = 0, first = mm_run_first_item(stage->run), at = 0;
-    for (int k = 0; k < stage->run->n_in; k++) {
-        struct mm_run_arg *in = &stage->copy.in[k];
-        const char *data = in->data;
-        uint64_t stride = (uint64_t)in->stride, bytes = input_bytes(stager->pool, stage->run, k, &inline_used);
-        if (!bytes)
-            continue;
-        add_copy(job, stage->room + at, data + first * stride, bytes, k);
-        in->data = array_at(stage->room + at, first, stride);
+    const struct mm_run *run = stage->run;
+    uint64_t inline_used = 0, at = 0, bytes;
+    for (int k = 0; k < run->n_in; k++) {
+        if ((bytes = input_bytes(stager->pool, run, k, &inline_used)) != 0)
+            lay_out_input(stage, job, k, stage->room + at, bytes);
+        add_room(&at, bytes);
+        if ((bytes = offsets_bytes(stager->pool, run, k)) != 0)
+            lay_out_offsets(stage, job, k, stage->room + at, bytes);
         add_room(&at, bytes);
     }
-    uint64_t bytes = result_bytes(stager->pool, stage->run);
+    bytes = result_bytes(stager->pool, run);
     if (!bytes)
         return;
-    stage->copy.result = array_at(stage->room + at, stage->run->first, stage->run->out_size);
+    stage->copy.result = array_at(stage->room + at, run->first * run->out_size);
+    stage->copy.result_stride = (ptrdiff_t)run->out_size;
     if (job->cold)
         add_copy(job, stage->room + at, NULL, bytes, -1);
 }
@@ -205,11 +245,17 @@ static void ran(struct mm_stager *stager, struct mm_stage *stage, int status, ui
     uint64_t bytes = counts ? result_bytes(stager->pool, stage->run) : 0;
     if (!bytes)
         return;
-    uint64_t offset = stage->run->first * stage->run->out_size;
+    const struct mm_run *run = stage->run;
     const char *from = stage->copy.result;
-    char *to = stage->run->result;
+    char *to = run->result;
     stage->state = MM_STAGE_COPYING_OUT;
-    add_copy(new_job(stage, false, false), to + offset, from + offset, bytes, -1);
+    struct mm_copy *back = add_copy(new_job(stage, false, false), to + (ptrdiff_t)run->first * run->result_stride,
+                                    from + run->first * run->out_size, bytes, -1);
+    if (run->result_stride != (ptrdiff_t)run->out_size) {
+        back->size = run->out_size;
+        back->to_stride = run->result_stride;
+        back->from_stride = (ptrdiff_t)run->out_size;
+    }
     copy(stager, stage);
 }
 

@@ -144,7 +144,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     struct mm_failure failure = { 0 };
     int signal;
     describe(death, &failure, &signal);
-    char *at = result + item * map->out.size;
+    char *at = result + (ptrdiff_t)item * map->out.stride;
     if (map->out.where != MM_WHERE_PRIVATE)
         memset(at, 0, map->out.size);
     else if (mm_peer_zero(at, map->out.size) != MM_PEER_OK) { /* that is what it died of */

@@ -25,16 +25,21 @@ struct state {
     bool woken;          /* or has work to share, and has not passed it on yet */
 };
 
-static bool has_files(const struct state *state, const struct mm_board_map *map)
+static bool has_file(const struct state *state, uint32_t where, uint32_t region)
 {
     const struct mm_board *board = state->worker->board;
-    for (unsigned k = 0; k < map->n_in; k++) {
-        uint32_t region = map->in[k].region;
-        if (map->in[k].where == MM_WHERE_ATTACHED &&
-            state->worker->view->attached[region].serial != atomic_load(&board->attached[region].serial))
-            return false;
-    }
-    return true;
+    return where != MM_WHERE_ATTACHED ||
+           state->worker->view->attached[region].serial == atomic_load(&board->attached[region].serial);
+}
+
+static bool has_files(const struct state *state, const struct mm_board_map *map)
+{
+    bool all = true;
+    for (unsigned k = 0; k < map->n_in; k++)
+        all &= has_file(state, map->in[k].where, map->in[k].region);
+    for (unsigned k = 0; k < map->n_in && map->flags & MM_MAP_VARIABLE; k++)
+        all &= has_file(state, map->offsets[k].where, map->offsets[k].region);
+    return all;
 }
 
 static bool has_module(struct state *state, struct mm_board_map *map, uint64_t gen, uint16_t number)

@@ -25,6 +25,8 @@ void ours_map(mamuto_t *m, const mamuto_call_t *call);
 void ours_shares(mamuto_t *m, mamuto_call_t *call, int place, double ms);
 
 int ours_like(const struct ours_options *options);
+int ours_strided(void);
+int ours_var_lines(void);
 int ours_uneven(double low_us, size_t n, const char *shape);
 int ours_var_out(void);
 int ours_crash(void);

@@ -1,11 +1,8 @@
-/* The contract's cases: coming up, modules, runs of all shapes, failures, arrays, ranges that are taken back. What ends
- * early is in cases_ends.c. A case looks through struct contract alone, so that it holds on any kind of node. */
+/* The contract's cases: coming up, modules, runs of all shapes, failures. What ends early is in cases_ends.c, what not all
+ * kinds have in cases_more.c. A case looks through struct contract alone, so that it holds on any kind of node. */
 #include "tests/contract/contract.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 static void comes_up_once_and_closes(struct contract *c)
 {
@@ -25,9 +22,9 @@ static void closes_before_it_is_up(struct contract *c)
 
 static void loads_a_module_with_all_its_functions(struct contract *c)
 {
-    static const char *const names[] = { "twice", "indexed", "mixed", "hopeless", "endless" };
+    static const char *const names[] = { "twice", "indexed", "mixed", "hopeless", "prints", "endless" };
     contract_open_loaded(c);
-    for (uint32_t i = 0; i < 5 && !c->wrong[0]; i++)
+    for (uint32_t i = 0; i < 6 && !c->wrong[0]; i++)
         CONTRACT_CHECK(c, strcmp(c->names[i], names[i]) == 0, "function %u is %s", i, c->names[i]);
 }
 
@@ -95,7 +92,7 @@ static void runs_a_broadcast(struct contract *c)
     contract_open_loaded(c);
     struct contract_run *r = contract_new_run(c, "twice", 500, 100, 300);
     double one = 21;
-    r->run.in[0] = (struct mm_run_arg){ &one, 0, sizeof one, 1, NULL, NULL };
+    r->run.in[0] = (struct mm_run_arg){ .data = &one, .size = sizeof one, .len = 1 };
     CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
     CONTRACT_UNTIL(c, r->ran);
     CONTRACT_CHECK(c, r->status == 0 || c->wrong[0], "it has ended with %d", r->status);
@@ -166,6 +163,18 @@ static void says_when_it_is_full_and_has_room_again(struct contract *c)
 
 /* ---- Failures -------------------------------------------------------------------------------------------------------- */
 
+/* All that its items have printed is there when a run ends. */
+static void hands_on_what_items_print(struct contract *c)
+{
+    contract_open_loaded(c);
+    for (int i = 1; i <= 3 && !c->wrong[0]; i++) {
+        struct contract_run *r = contract_run(c, "prints", 60, 10, 40);
+        CONTRACT_UNTIL(c, r->ran);
+        CONTRACT_CHECK(c, c->n_lines == 40 * i || c->wrong[0], "%d lines came, not %d", c->n_lines, 40 * i);
+        contract_check_run(c, r);
+    }
+}
+
 static void reports_failed_items_and_runs_all_others(struct contract *c)
 {
     contract_open_loaded(c);
@@ -176,6 +185,28 @@ static void reports_failed_items_and_runs_all_others(struct contract *c)
     contract_check_run(c, part);
     CONTRACT_CHECK(c, c->wrong[0] || (part->err.item == 1004 && part->err.item_code == 7), "the first one is item %llu",
                    (unsigned long long)part->err.item);
+}
+
+/* Where a node has arrays, marks lie in one of them. */
+static void marks_failed_items_where_that_is_wanted(struct contract *c)
+{
+    enum { N = 3000 };
+    static uint8_t own[N + 1];
+    uint8_t *marks = own;
+    contract_open_loaded(c);
+    struct contract_run *r = contract_new_run(c, "mixed", 2 * N, 1000, N);
+    if (c->kind->ops->alloc)
+        marks = c->kind->ops->alloc(c->node, sizeof own, NULL);
+    CONTRACT_CHECK(c, marks, "no array");
+    memset(marks, 0, N);
+    marks[N] = 9;
+    r->run.marks = marks;
+    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    CONTRACT_UNTIL(c, r->ran);
+    contract_check_run(c, r);
+    for (uint64_t i = 0; i < N && !c->wrong[0]; i++)
+        CONTRACT_CHECK(c, marks[i] == ((1000 + i) % 7 == 3), "the mark of item %d is %d", (int)(1000 + i), marks[i]);
+    CONTRACT_CHECK(c, c->wrong[0] || marks[N] == 9, "a mark lies behind the run's last item");
 }
 
 static void reports_a_thousand_failed_items_at_most(struct contract *c)
@@ -212,177 +243,37 @@ static void ends_an_item_that_takes_too_long(struct contract *c)
     CONTRACT_CHECK(c, r->out[0] == -1 && r->out[1] == 0 && r->out[2] == -1, "the results are wrong");
 }
 
-/* ---- What not all kinds have ----------------------------------------------------------------------------------------- */
-
-static void gives_arrays_that_are_run_in_place(struct contract *c)
+static void describes_itself(struct contract *c)
 {
-    const struct mm_node_ops *ops = c->kind->ops;
-    mamuto_error_t err = { 0 };
     contract_open_loaded(c);
-    if (!ops->alloc || c->wrong[0])
+    if (c->wrong[0])
         return;
-    struct contract_run *r = contract_new_run(c, "indexed", 5000, 10, 4000);
-    double *in = ops->alloc(c->node, 5000 * sizeof *in, &err), *out = ops->alloc(c->node, 5000 * sizeof *out, &err);
-    CONTRACT_CHECK(c, in && out, "alloc: %s", err.text);
-    CONTRACT_CHECK(c, ops->array_bytes(c->node, in) >= 5000 * sizeof *in, "it is too small");
-    CONTRACT_CHECK(c, ops->array_bytes(c->node, in + 1) == 0 && ops->array_bytes(c->node, r->in) == 0,
-                   "it takes what is not the beginning of an array for one");
-    memcpy(in, r->in, 5000 * sizeof *in);
-    memcpy(out, r->out, 5000 * sizeof *out);
-    r->run.in[0].data = in;
-    r->run.result = out;
-    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
+    struct contract_run *r = contract_run(c, "mixed", 100, 0, 100);
     CONTRACT_UNTIL(c, r->ran);
-    memcpy(r->out, out, 5000 * sizeof *out);
-    contract_check_run(c, r);
-    ops->free(c->node, in);
-    ops->free(c->node, out);
-    CONTRACT_CHECK(c, ops->array_bytes(c->node, out) == 0, "it is still there when it was freed");
-    CONTRACT_CHECK(c, !ops->alloc(c->node, SIZE_MAX / 2, &err) && err.code && err.text[0], "half of all memory");
+    struct mm_node_state state = { 0 };
+    c->kind->ops->describe(c->node, &state);
+    CONTRACT_CHECK(c, state.state && strcmp(state.state, "up") == 0, "its state is %s", state.state);
+    CONTRACT_CHECK(c, state.workers == 2 && state.items == 100, "%d workers, %d items", state.workers,
+                   (int)state.items);
 }
-
-static void maps_files_for_reading(struct contract *c)
-{
-    const struct mm_node_ops *ops = c->kind->ops;
-    mamuto_error_t err = { 0 };
-    const void *p = NULL;
-    contract_open_loaded(c);
-    if (!ops->attach || c->wrong[0])
-        return;
-    struct contract_run *r = contract_new_run(c, "twice", 512, 0, 512);
-    int fd = memfd_create("contract", MFD_CLOEXEC);
-    bool written = write(fd, r->in, 4096) == 4096;
-    int bad = ops->attach(c->node, fd, 1, 8, &p, &err);
-    bool untouched = p == NULL;
-    err.code = 0;
-    int code = ops->attach(c->node, fd, 0, 4096, &p, &err);
-    close(fd);
-    CONTRACT_CHECK(c, written && code == 0, "attach: %s", err.text);
-    CONTRACT_CHECK(c, bad == MAMUTO_EINVAL && untouched, "an offset of 1 is %d", bad);
-    r->run.in[0].data = p;
-    CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
-    CONTRACT_UNTIL(c, r->ran);
-    contract_check_run(c, r);
-    union {
-        const void *read;
-        void *freed;
-    } file = { p };
-    ops->free(c->node, file.freed);
-}
-
-static void assists_a_caller_that_waits(struct contract *c)
-{
-    const struct mm_node_ops *ops = c->kind->ops;
-    mamuto_error_t err = { 0 };
-    contract_open_loaded(c);
-    for (int help = 0; help < 2 && ops->assist && !c->wrong[0]; help++) {
-        if (help && (!ops->prepare_help || ops->prepare_help(c->node, CONTRACT_MODULE, &err) != 0))
-            break;
-        struct contract_run *r = contract_new_run(c, "mixed", 2000, 500, 1000);
-        r->run.wait = true;
-        r->run.help = help;
-        CONTRACT_CHECK(c, contract_begin(c, r) == 0, "no room");
-        contract_set_deadline(c, "a run that is assisted");
-        while (!r->ran && !c->wrong[0]) {
-            ops->assist(c->node, &r->run);
-            if (!r->ran)
-                uv_run(&c->loop, UV_RUN_ONCE);
-        }
-        contract_check_run(c, r);
-    }
-    CONTRACT_CHECK(c, !err.code, "prepare_help: %s", err.text);
-}
-
-static void take_back(struct contract *c, struct contract_run *r, uint64_t want, struct contract_run **parts, int *n)
-{
-    uint64_t first = 0, got = c->kind->ops->give_back(c->node, &r->run, want, &first);
-    if (!got)
-        return;
-    CONTRACT_CHECK(c, got <= want, "more was given back than asked for");
-    CONTRACT_CHECK(c, first >= r->run.first && first + got <= r->run.first + r->run.n, "given back: beyond the run");
-    parts[*n] = contract_new_run(c, r->name, r->total, first, got);
-    parts[(*n)++]->run.result = r->out;
-    for (uint64_t i = first; i < first + got; i++) {
-        CONTRACT_CHECK(c, !r->given[i], "item %llu was given back twice", (unsigned long long)i);
-        r->given[i] = true;
-    }
-}
-
-/* Ranges that are taken back from a run are run elsewhere: each item is settled once, by one of them. */
-static void gives_ranges_back(struct contract *c)
-{
-    enum { N = 1000, MOST = 30 };
-    struct contract_run *parts[MOST];
-    int n = 0;
-    contract_open_loaded(c);
-    if (!c->kind->ops->give_back || c->wrong[0])
-        return;
-    struct contract_run *r = contract_run(c, "mixed", N + 100, 50, N);
-    r->given = calloc(N + 100, sizeof *r->given);
-    contract_set_deadline(c, "a run of which parts are taken back");
-    take_back(c, r, 100, parts, &n);
-    CONTRACT_CHECK(c, n == 1, "nothing is given back of a run that has just begun");
-    while (!r->ran && !c->wrong[0]) {
-        if (n < MOST)
-            take_back(c, r, 20, parts, &n);
-        uv_run(&c->loop, UV_RUN_ONCE);
-    }
-    contract_check_run(c, r);
-    for (int i = 0; i < n && !c->wrong[0]; i++) {
-        CONTRACT_CHECK(c, contract_begin(c, parts[i]) == 0, "no room");
-        CONTRACT_UNTIL(c, parts[i]->ran);
-    }
-    memset(r->given, 0, (N + 100) * sizeof *r->given);
-    for (uint64_t i = 0; i < N + 100; i++)
-        CONTRACT_CHECK(c,
-                       r->out[i] == (i - 50 >= N  ? -1
-                                     : i % 7 == 3 ? 0
-                                                  : 2 * (double)i),
-                       "item %d is %g", (int)i, r->out[i]);
-}
-
-static void gives_everything_back_and_ends(struct contract *c)
-{
-    contract_open_loaded(c);
-    if (!c->kind->ops->give_back || c->wrong[0])
-        return;
-    struct contract_run *r = contract_run(c, "twice", 500, 0, 500);
-    uint64_t first, got, sum = 0;
-    r->given = calloc(500, sizeof *r->given);
-    while ((got = c->kind->ops->give_back(c->node, &r->run, UINT64_MAX, &first)) > 0 && sum < 500) {
-        for (uint64_t i = first; i < first + got && i < 500; i++)
-            r->given[i] = true;
-        sum += got;
-    }
-    CONTRACT_CHECK(c, sum > 0 && sum <= 500, "%llu items of 500 were given back", (unsigned long long)sum);
-    CONTRACT_UNTIL(c, r->ran);
-    contract_check_run(c, r);
-}
-
-#define CASE(name_)                                                                                                    \
-    {                                                                                                                  \
-        "node_" #name_, name_                                                                                          \
-    }
 
 const struct contract_case contract_cases[] = {
-    CASE(comes_up_once_and_closes),
-    CASE(closes_before_it_is_up),
-    CASE(loads_a_module_with_all_its_functions),
-    CASE(says_why_a_module_is_not_loaded_and_goes_on),
-    CASE(runs_a_map),
-    CASE(runs_a_range_of_a_map),
-    CASE(runs_all_ranges_of_a_map_at_once),
-    CASE(runs_a_broadcast),
-    CASE(runs_are_begun_from_events),
-    CASE(says_when_it_is_full_and_has_room_again),
-    CASE(reports_failed_items_and_runs_all_others),
-    CASE(reports_a_thousand_failed_items_at_most),
-    CASE(ends_at_the_first_failed_item_where_it_is_to),
-    CASE(ends_an_item_that_takes_too_long),
-    CASE(gives_arrays_that_are_run_in_place),
-    CASE(maps_files_for_reading),
-    CASE(assists_a_caller_that_waits),
-    CASE(gives_ranges_back),
-    CASE(gives_everything_back_and_ends),
+    CONTRACT_CASE(comes_up_once_and_closes),
+    CONTRACT_CASE(closes_before_it_is_up),
+    CONTRACT_CASE(loads_a_module_with_all_its_functions),
+    CONTRACT_CASE(says_why_a_module_is_not_loaded_and_goes_on),
+    CONTRACT_CASE(runs_a_map),
+    CONTRACT_CASE(runs_a_range_of_a_map),
+    CONTRACT_CASE(runs_all_ranges_of_a_map_at_once),
+    CONTRACT_CASE(runs_a_broadcast),
+    CONTRACT_CASE(runs_are_begun_from_events),
+    CONTRACT_CASE(says_when_it_is_full_and_has_room_again),
+    CONTRACT_CASE(hands_on_what_items_print),
+    CONTRACT_CASE(reports_failed_items_and_runs_all_others),
+    CONTRACT_CASE(marks_failed_items_where_that_is_wanted),
+    CONTRACT_CASE(reports_a_thousand_failed_items_at_most),
+    CONTRACT_CASE(ends_at_the_first_failed_item_where_it_is_to),
+    CONTRACT_CASE(ends_an_item_that_takes_too_long),
+    CONTRACT_CASE(describes_itself),
     { NULL, NULL },
 };

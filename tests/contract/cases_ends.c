@@ -116,8 +116,8 @@ static void closes_while_a_module_is_loaded(struct contract *c)
     mamuto_error_t err = { 0 };
     contract_open(c);
     CONTRACT_UNTIL(c, c->n_up > 0);
-    CONTRACT_CHECK(c, c->kind->ops->load(c->node, CONTRACT_MODULE, c->kind->module, &c->config.hosts[0], &err) == 0, "load: %s",
-                   err.text);
+    CONTRACT_CHECK(c, c->kind->ops->load(c->node, CONTRACT_MODULE, c->kind->module, &c->config.hosts[0], &err) == 0,
+                   "load: %s", err.text);
     contract_close(c);
 }
 
@@ -138,19 +138,14 @@ static void is_lost_after_its_runs_have_ended(struct contract *c)
     contract_close(c);
 }
 
-#define CASE(name_)                                                                                                    \
-    {                                                                                                                  \
-        "node_" #name_, name_                                                                                          \
-    }
-
 const struct contract_case contract_ending_cases[] = {
-    CASE(cancels_a_run_that_has_just_begun),
-    CASE(cancels_an_item_that_never_ends),
-    CASE(cancels_nothing_that_has_ended),
-    CASE(cancels_others_from_events),
-    CASE(closes_with_runs_in_flight),
-    CASE(closes_with_runs_that_were_cancelled),
-    CASE(closes_while_a_module_is_loaded),
-    CASE(is_lost_after_its_runs_have_ended),
+    CONTRACT_CASE(cancels_a_run_that_has_just_begun),
+    CONTRACT_CASE(cancels_an_item_that_never_ends),
+    CONTRACT_CASE(cancels_nothing_that_has_ended),
+    CONTRACT_CASE(cancels_others_from_events),
+    CONTRACT_CASE(closes_with_runs_in_flight),
+    CONTRACT_CASE(closes_with_runs_that_were_cancelled),
+    CONTRACT_CASE(closes_while_a_module_is_loaded),
+    CONTRACT_CASE(is_lost_after_its_runs_have_ended),
     { NULL, NULL },
 };

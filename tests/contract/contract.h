@@ -46,6 +46,9 @@ struct contract {
     bool closing;
     struct contract_run runs[CONTRACT_RUNS];
     int n_runs;
+    struct mm_keep keep;
+    int n_lines; /* that items have printed */
+    int n_kept, kept_status;
     char wrong[CONTRACT_TEXT]; /* the first breach of the contract; "": none */
 };
 
@@ -54,7 +57,14 @@ struct contract_case {
     void (*run)(struct contract *c);
 };
 
-extern const struct contract_case contract_cases[], contract_ending_cases[]; /* ended by a NULL name */
+/* Ended by a NULL name. */
+extern const struct contract_case contract_cases[], contract_more_cases[], contract_ending_cases[];
+/* All of them, by number; NULL: there are no more. */
+const struct contract_case *contract_case_at(size_t i);
+#define CONTRACT_CASE(name_)                                                                                           \
+    {                                                                                                                  \
+        "node_" #name_, name_                                                                                          \
+    }
 
 /* Says what is wrong; the first one is kept. Waits end then, too. */
 void contract_breach(struct contract *c, const char *format, ...) __attribute__((format(printf, 2, 3)));

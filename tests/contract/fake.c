@@ -44,6 +44,7 @@ struct mm_node {
     char *loading[MODULES]; /* path; on_loaded is owed */
     struct job jobs[SLOTS];
     int n_ended; /* runs that have */
+    uint64_t items;
     uint64_t random;
 };
 
@@ -125,12 +126,16 @@ static bool run_item(struct mm_node *node, struct job *job, uint64_t item)
     for (int tries = 0; tries <= run->retries; tries++)
         if ((code = fake_settings.functions[run->function->index].item(in, out, item, &text)) <= 0)
             break;
+    if (code == 0 && text && node->events->on_output)
+        node->events->on_output(node->owner, 0, 1, text, strlen(text));
     if (code == 0)
         return true;
     bool never = code == FAKE_NEVER;
     if (never && (!run->item_timeout_ms || uv_now(node->timer.loop) - job->began_ms < (uint64_t)run->item_timeout_ms))
         return false;
     memset(out, 0, run->out_size);
+    if (run->marks)
+        run->marks[item - run->first] = 1;
     add_failure(job, (struct failure){ item, never ? MAMUTO_ETIMEOUT : MAMUTO_EITEM, never ? 0 : code, text });
     return true;
 }
@@ -192,6 +197,7 @@ static void end(struct mm_node *node, struct job *job)
         qsort(ended.failures, ended.n_failures, sizeof *ended.failures, by_item);
     *job = (struct job){ 0 };
     node->n_ended++;
+    node->items += run->n;
     int status = outcome(&ended, &err);
     uint64_t failed = ended.n_failures;
     if (is_broken(FAKE_ITEM_AFTER_RAN))
@@ -341,6 +347,8 @@ static int run(struct mm_node *node, struct mm_run *run, mamuto_error_t *err)
     struct job *job = NULL;
     if (node->lost || node->closing)
         return mm_error_set(err, MAMUTO_EHOST, "the host was lost");
+    if (run->groups)
+        return mm_error_set(err, MAMUTO_EINVAL, "a fake node does not fold");
     for (int i = 0; i < SLOTS && !job; i++)
         if (!node->jobs[i].run)
             job = &node->jobs[i];
@@ -402,6 +410,15 @@ static uint64_t give_back(struct mm_node *node, struct mm_run *run, uint64_t wan
 
 static int workers(const struct mm_node *node) { return node->up ? node->workers : 0; }
 
+static void describe(struct mm_node *node, struct mm_node_state *state)
+{
+    *state = (struct mm_node_state){ .state = node->lost ? "lost"
+                                              : node->up ? "up"
+                                                         : "starting",
+                                     .workers = workers(node),
+                                     .items = node->items };
+}
+
 void fake_lose(struct mm_node *node)
 {
     node->losing = true;
@@ -418,4 +435,5 @@ const struct mm_node_ops fake_node = {
     .cancel = cancel,
     .give_back = give_back,
     .workers = workers,
+    .describe = describe,
 };

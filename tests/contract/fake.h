@@ -4,7 +4,7 @@
 
 #include "core/node.h"
 
-/* An item: 0, or a code, with a sentence if there is one to say; FAKE_NEVER: it is not done yet. */
+/* An item: 0, with a line if it prints one, or a code, with a sentence if there is one; FAKE_NEVER: it is not done yet. */
 enum { FAKE_NEVER = -1 };
 struct fake_function {
     const char *name, *signature;

@@ -121,7 +121,27 @@ static void on_lost(void *owner, const mamuto_error_t *err)
 
 static void on_state(void *owner)
 {
-    begin_event(owner, "on_state");
+    struct contract *c = begin_event(owner, "on_state");
+    if (!c->n_up)
+        contract_breach(c, "on_state came before on_up");
+}
+
+static void on_output(void *owner, int worker, int fd, const char *line, size_t n)
+{
+    static const char printed[] = "a line of an item";
+    struct contract *c = begin_event(owner, "on_output");
+    CONTRACT_CHECK(c, worker >= 0 && worker < 2 && (fd == 1 || fd == 2), "worker %d prints to fd %d", worker, fd);
+    CONTRACT_CHECK(c, n == sizeof printed - 1 && memcmp(line, printed, n) == 0, "the line is \"%.*s\"", (int)n, line);
+    c->n_lines++;
+}
+
+static void on_kept(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err)
+{
+    struct contract *c = begin_event(owner, "on_kept");
+    CONTRACT_CHECK(c, keep == &c->keep && c->n_kept++ == 0, "on_kept of what was not to be kept, or twice");
+    CONTRACT_CHECK(c, !c->closing, "on_kept was called after close");
+    CONTRACT_CHECK(c, !status || (err && err->code == status && err->text[0]), "a keep fails without a sentence");
+    c->kept_status = status;
 }
 
 static void on_closed(void *owner)
@@ -137,9 +157,11 @@ static const struct mm_node_events events = { .on_up = on_up,
                                               .on_loaded = on_loaded,
                                               .on_item_error = on_item_error,
                                               .on_ran = on_ran,
-                                              .on_state = on_state,
                                               .on_lost = on_lost,
-                                              .on_closed = on_closed };
+                                              .on_closed = on_closed,
+                                              .on_state = on_state,
+                                              .on_kept = on_kept,
+                                              .on_output = on_output };
 
 /* ---- Operations ------------------------------------------------------------------------------------------------------ */
 
@@ -184,7 +206,7 @@ void contract_open_loaded(struct contract *c)
     CONTRACT_UNTIL(c, c->n_up > 0);
     CONTRACT_CHECK(c, c->up_status == 0, "the node has not come up");
     contract_load(c, c->kind->module);
-    CONTRACT_CHECK(c, c->loaded_status == 0 && c->n_functions == 5, "the module was not loaded");
+    CONTRACT_CHECK(c, c->loaded_status == 0 && c->n_functions == 6, "the module was not loaded");
 }
 
 void contract_close(struct contract *c)
@@ -238,7 +260,7 @@ struct contract_run *contract_new_run(struct contract *c, const char *name, uint
                               .result_stride = sizeof *r->out,
                               .out_size = sizeof *r->out,
                               .out_len = 1 };
-    r->run.in[0] = (struct mm_run_arg){ r->in, sizeof *r->in, sizeof *r->in, 1, NULL, NULL };
+    r->run.in[0] = (struct mm_run_arg){ .data = r->in, .stride = sizeof *r->in, .size = sizeof *r->in, .len = 1 };
     assert_non_null(r->run.function);
     return r;
 }
@@ -346,6 +368,16 @@ bool contract_try(const struct contract_kind *kind, const struct contract_case *
     return !wrong[0];
 }
 
+const struct contract_case *contract_case_at(size_t i)
+{
+    static const struct contract_case *const lists[] = { contract_cases, contract_more_cases, contract_ending_cases };
+    for (size_t k = 0; k < sizeof lists / sizeof *lists; k++)
+        for (const struct contract_case *one = lists[k]; one->name; one++)
+            if (i-- == 0)
+                return one;
+    return NULL;
+}
+
 struct trial {
     const struct contract_kind *kind;
     const struct contract_case *one;
@@ -365,11 +397,9 @@ int contract_run_all(const struct contract_kind *kind)
     struct CMUnitTest tests[MOST] = { 0 };
     struct trial trials[MOST];
     size_t n = 0;
-    const struct contract_case *const lists[] = { contract_cases, contract_ending_cases };
-    for (int k = 0; k < 2; k++)
-        for (const struct contract_case *one = lists[k]; one->name && n < MOST; one++, n++) {
-            trials[n] = (struct trial){ kind, one };
-            tests[n] = (struct CMUnitTest){ one->name, run_case, NULL, NULL, &trials[n] };
-        }
+    for (const struct contract_case *one; n < MOST && (one = contract_case_at(n)); n++) {
+        trials[n] = (struct trial){ kind, one };
+        tests[n] = (struct CMUnitTest){ one->name, run_case, NULL, NULL, &trials[n] };
+    }
     return _cmocka_run_group_tests(kind->ops->kind, tests, n, NULL, NULL);
 }

@@ -109,6 +109,24 @@ static void assert_cwd(mamuto_t *m, const char *folder)
     assert_string_equal(out, real);
 }
 
+static bool are_workers(void *n)
+{
+    pid_t pids[E2E_MAX_PIDS];
+    return e2e_workers(pids, E2E_MAX_PIDS) == *(int *)n;
+}
+
+/* A worker takes its name a moment after it is there. */
+static void assert_workers(int n) { assert_true(e2e_until(are_workers, &n, E2E_PATIENCE_MS)); }
+
+static bool is_dead(void *pid) { return !e2e_is_alive(*(pid_t *)pid); }
+
+static void end_process(pid_t pid)
+{
+    assert_true(pid > 0);
+    assert_int_equal(kill(pid, SIGKILL), 0);
+    assert_true(e2e_until(is_dead, &pid, E2E_PATIENCE_MS));
+}
+
 /* --- who and where ------------------------------------------------------------------------------------------------ */
 
 static void config_cores_is_the_number_of_workers(void **state)
@@ -116,10 +134,9 @@ static void config_cores_is_the_number_of_workers(void **state)
     (void)state;
     static const char *const texts[] = { "{\"hosts\": {\"localhost\": 3}}",
                                          "{\"hosts\": {\"localhost\": {\"cores\": 3, \"transport\": \"shm\"}}}" };
-    pid_t pids[E2E_MAX_PIDS];
     for (size_t i = 0; i < 2; i++) {
         mamuto_t *m = with(texts[i]);
-        assert_int_equal(e2e_workers(pids, E2E_MAX_PIDS), 3);
+        assert_workers(3);
         e2e_close(m);
     }
 }
@@ -161,7 +178,9 @@ static void config_nice_is_added_for_workers_alone(void **state)
     int own = getpriority(PRIO_PROCESS, 0);
     mamuto_t *m = with("{\"hosts\": {\"localhost\": 2}, \"nice\": 5}");
     assert_int_equal(ask_number(m, "priority"), own + 5 > 19 ? 19 : own + 5);
-    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)e2e_server()), own);
+    pid_t server = e2e_server();
+    assert_true(server > 0);
+    assert_int_equal(getpriority(PRIO_PROCESS, (id_t)server), own);
     assert_int_equal(getpriority(PRIO_PROCESS, 0), own);
     e2e_close(m);
     m = with("{\"hosts\": {\"localhost\": {\"nice\": 0}}, \"nice\": 5}");
@@ -199,9 +218,8 @@ static void config_workdir_env_and_nice_outlive_workers_and_server(void **state)
         .modules = place });
     assert_int_equal(rename(e2e_path("data"), e2e_path("moved")), 0);
     for (int i = 0; i < 2; i++) {
-        assert_int_equal(e2e_workers(pids, E2E_MAX_PIDS), 1);
-        pid_t victim = i ? e2e_server() : pids[0];
-        assert_int_equal(kill(victim, SIGKILL), 0);
+        assert_workers(1);
+        end_process(i == 0 && e2e_workers(pids, E2E_MAX_PIDS) == 1 ? pids[0] : e2e_server());
         assert_cwd(m, e2e_path("moved"));
         assert_variable(m, "PLACE_A", "a");
         assert_int_equal(ask_number(m, "priority"), own + 3 > 19 ? 19 : own + 3);
@@ -419,9 +437,8 @@ static void config_written_is_one_that_opens(void **state)
     assert_int_equal(mkdir(folder, 0700), 0);
     mamuto_config_t config = { .hosts = hosts, .cores = (int[]){ 2 }, .n_hosts = 1, .workdir = folder, .nice = 1 };
     assert_int_equal(mamuto_config_write(e2e_path("written.json"), &config, &err), 0);
-    pid_t pids[E2E_MAX_PIDS];
     mamuto_t *m = opened(&(mamuto_options_t){ .config = e2e_path("written.json"), .modules = place });
-    assert_int_equal(e2e_workers(pids, E2E_MAX_PIDS), 2);
+    assert_workers(2);
     assert_cwd(m, folder);
     e2e_close(m);
 }

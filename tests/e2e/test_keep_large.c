@@ -5,11 +5,13 @@
 #include "tests/support/private.h"
 
 #include "core/cpus.h"
+#include "shm/board.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -127,12 +129,54 @@ static void chain_of_keeps_leaves_the_loop_its_turns(void **state)
     free(chain);
 }
 
+static struct keep_one second;
+static char bytes[24 << 20];
+
+static void keep_second(struct keep_one *one)
+{
+    assert_int_equal(one->status, MAMUTO_ECANCELED);
+    keep_begin(&second, m, "u1", mamuto_scatter(bytes, sizeof bytes));
+}
+
+/* An arena in which one array has room. What was being copied when it was forgotten goes back to the kernel, and another
+ * process does that: the next one waits for it. */
+static void keep_waits_for_room_that_is_on_its_way_back(void **state)
+{
+    (void)state;
+    struct keep_one first = { 0 };
+    struct rlimit old, low;
+    mamuto_error_t err = { 0 };
+    private_close(m, &loop);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = (struct rlimit){ sizeof(struct mm_board) + (32 << 20), old.rlim_max };
+    /* the board is a file as well, and the arena as large as the limit: most of it is taken away */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    m = private_open(&loop, E2E_MODULE("keep_work"));
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_non_null(mamuto_alloc(m, 1, sizeof(struct mm_board) & ~(size_t)4095, &err));
+    second = (struct keep_one){ 0 };
+    private_gate_close("copy_in");
+    keep_begin(&first, m, "u1", mamuto_scatter(bytes, sizeof bytes));
+    private_gate_reached(&loop);
+    keep_begin(&second, m, "u1", mamuto_scatter(bytes, sizeof bytes));
+    private_run_until(&loop, &second.n_kept, 1);
+    e2e_is_error(second.status, &second.err, MAMUTO_ENOMEM, "no room for the copy");
+    first.then = keep_second;
+    assert_int_equal(mamuto_forget(first.handle), 0);
+    private_gate_open();
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(second.n_kept, 1);
+    assert_int_equal(second.status, 0);
+    assert_int_equal(keep_extents(m), 2);
+}
+
 #define TEST(test_) cmocka_unit_test_setup_teardown(test_, set_up, tear_down)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(loop_goes_on_while_a_large_array_is_kept),
+        TEST(keep_waits_for_room_that_is_on_its_way_back),
         TEST(chain_of_keeps_leaves_the_loop_its_turns),
     };
     uv_loop_init(&loop); /* the first one opens what libuv keeps */

@@ -436,6 +436,15 @@ static void varout_that_is_asked_for_wrongly_is_refused(void **state)
     call.result = NULL;
     is_refused(&call, MAMUTO_ESIGNATURE, "MAMUTO_FUNCTION");
     assert_int_equal(v.count, 5);
+    call.function = "fails";
+    call.fold = "sum";
+    call.value = out;
+    mamuto_error_t err = { 0 };
+    assert_int_not_equal(mamuto_reduce_wait(m, &call, &err), 0); /* there is no fold of variable length */
+    call.result_var = NULL;
+    err = (mamuto_error_t){ 0 };
+    assert_int_not_equal(mamuto_reduce_wait(m, &call, &err), 0);
+    print_message("%s\n", err.text);
     call = (mamuto_call_t){ .function = "random", .count = (size_t)1 << 47, .result_var = &v };
     is_refused(&call, MAMUTO_ENOMEM, "for the lengths of the results");
     check_nothing_is_left(m);

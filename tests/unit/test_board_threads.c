@@ -180,6 +180,7 @@ static void choose(struct task *task, bool wait)
                                  .n = n,
                                  .n_in = 2,
                                  .result = task->out,
+                                 .result_stride = 8,
                                  .out_size = 8,
                                  .out_len = 1,
                                  .retries = below(2) ? 0 : 2,

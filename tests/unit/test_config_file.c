@@ -270,6 +270,38 @@ static void config_relative_paths_are_from_the_files_folder(void **state)
     assert_paths(file, "/usr/bin/gcc", "-O3 -march=native -ffp-contract=off", "-lm");
 }
 
+/* Those that are paths and nothing else need no slash to be one. */
+static void config_relative_paths_of_all_keys_are_from_the_files_folder(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"modules\": [\"m.c\", \"/abs/n.so\"], \"workdir\": \"w\", \"known_hosts_file\": \"k\", \"ssh_config\": "
+        "\"s\", "
+        "\"hosts\": {\"localhost\": {\"agent\": \"a\"}, \"n\": {\"identity\": \"../i\", \"workdir\": \"/w\"}, "
+        "\"l\": {\"launch\": [\"bin/run\", \"x/y\"]}, \"p\": {\"launch\": [\"docker\", \"exec\"]}}}";
+    struct mm_config config;
+    mamuto_error_t err = { 0 };
+    char wanted[256];
+    write_file(text, sizeof text - 1, 0600);
+    if (mm_config_load(&config, file, &err))
+        fail_msg("%s", err.text);
+    const struct mm_config_host *h = config.hosts;
+    const char *const paths[][2] = { { config.modules[0], "m.c" }, { h[0].workdir, "w" },
+                                     { h[0].agent, "a" },          { h[1].known_hosts_file, "k" },
+                                     { h[1].ssh_config, "s" },     { h[1].identity, "../i" },
+                                     { h[2].launch[0], "bin/run" } };
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        snprintf(wanted, sizeof wanted, "%s/%s", folder, paths[i][1]);
+        assert_string_equal(paths[i][0], wanted);
+    }
+    assert_string_equal(config.modules[1], "/abs/n.so");
+    assert_string_equal(h[1].workdir, "/w");
+    assert_string_equal(h[2].launch[1], "x/y");
+    assert_string_equal(h[3].launch[0], "docker");
+    assert_string_equal(config.path, file);
+    mm_config_fini(&config);
+}
+
 #define IN_FOLDER(test_) cmocka_unit_test_setup_teardown(test_, make_folder, remove_folder)
 
 int main(void)
@@ -286,6 +318,7 @@ int main(void)
         cmocka_unit_test(ownfile_what_fails_only_when_read_is_refused),
         IN_FOLDER(config_long_path_keeps_line_and_key_in_the_sentence),
         IN_FOLDER(config_relative_paths_are_from_the_files_folder),
+        IN_FOLDER(config_relative_paths_of_all_keys_are_from_the_files_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

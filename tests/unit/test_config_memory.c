@@ -17,8 +17,11 @@
 static char *text_for_failures(void)
 {
     char *text = malloc(20000);
-    strcpy(text, "{\"cc\": \"/usr/bin/gcc-12\", \"hosts\": {\"localhost\": {\"cores\": 2, \"libs\": []}}, "
-                 "\"cflags\": [\"-funroll-loops\"");
+    strcpy(text,
+           "{\"cc\": \"/usr/bin/gcc-12\", \"hosts\": {\"localhost\": {\"cores\": 2, \"libs\": [], "
+           "\"env\": {\"B\": \"2\", \"C\": \"3\"}}, \"n\": {\"launch\": [\"sh\", \"-c\"], \"data_address\": \"::1\"}}, "
+           "\"modules\": [\"m.c\"], \"workdir\": \"/w\", \"env\": {\"A\": \"1\", \"B\": \"1\"}, "
+           "\"cflags\": [\"-funroll-loops\"");
     size_t n = strlen(text);
     for (int i = 1; i < 70; i++)
         n += (size_t)sprintf(text + n, ", \"%0*d\"", i, 7);
@@ -30,6 +33,10 @@ static bool is_expected(const struct mm_config *config)
 {
     size_t i = 0;
     if (strcmp(config->hosts[0].cc, "/usr/bin/gcc-12") != 0 || config->hosts[0].cores != 2 || config->hosts[0].libs[0])
+        return false;
+    if (config->n_hosts != 2 || strcmp(config->modules[0], "m.c") != 0 || strcmp(config->hosts[1].workdir, "/w") != 0 ||
+        strcmp(config->hosts[0].env[1], "B=2") != 0 || strcmp(config->hosts[0].env[2], "C=3") != 0 ||
+        strcmp(config->hosts[1].env[1], "B=1") != 0 || strcmp(config->hosts[1].launch[1], "-c") != 0)
         return false;
     for (; config->hosts[0].cflags[i]; i++)
         if (strlen(config->hosts[0].cflags[i]) != (i ? i : 14))

@@ -89,7 +89,7 @@ static char *room(size_t bytes)
 
 static struct mm_copy_job job_of(char *to, const char *from, uint64_t bytes)
 {
-    return (struct mm_copy_job){ .into_arena = true, .copies = { { to, from, bytes, 0 } }, .n_copies = 1 };
+    return (struct mm_copy_job){ .into_arena = true, .copies = { { to, from, bytes, 0, 0, 0, 0 } }, .n_copies = 1 };
 }
 
 static void start(void)
@@ -120,7 +120,8 @@ static void copier_run_of_several_arrays_copies_them(void **state)
         from[i] = (char)(i * 7 + i / 1000);
     struct mm_copy_job job = { .into_arena = true, .n_copies = N };
     for (size_t i = 0; i < N; i++)
-        job.copies[i] = (struct mm_copy){ to + i * 4 * MIB, from + i, sizes[i], (int)i };
+        job.copies[i] =
+            (struct mm_copy){ .to = to + i * 4 * MIB, .from = from + i, .bytes = sizes[i], .argument = (int)i };
     mm_copier_run(&copier, &job);
     assert_int_equal(job.failure, 0);
     for (size_t i = 0; i < N; i++) {
@@ -137,7 +138,7 @@ static void copier_array_that_ends_too_early_is_named(void **state)
     char *p = room(4 * MIB), *q = room(4 * MIB);
     munmap(p + 2 * MIB, PAGE);
     struct mm_copy_job job = { .into_arena = true,
-                               .copies = { { q, p, 2 * MIB, 0 }, { q, p, 2 * MIB + 1, 1 } },
+                               .copies = { { q, p, 2 * MIB, 0, 0, 0, 0 }, { q, p, 2 * MIB + 1, 1, 0, 0, 0 } },
                                .n_copies = 2 };
     mm_copier_run(&copier, &job);
     assert_int_equal(job.failure, MAMUTO_EARGS);
@@ -147,7 +148,7 @@ static void copier_array_that_ends_too_early_is_named(void **state)
     mm_copier_run(&copier, &job);
     assert_int_equal(job.failure, copier.can_check ? MAMUTO_EARGS : 0);
     mprotect(p, PAGE, PROT_READ);
-    job = (struct mm_copy_job){ .copies = { { p, q, PAGE, -1 } }, .n_copies = 1 };
+    job = (struct mm_copy_job){ .copies = { { p, q, PAGE, -1, 0, 0, 0 } }, .n_copies = 1 };
     mm_copier_run(&copier, &job);
     assert_int_equal(job.failure, copier.can_check ? MAMUTO_EARGS : 0);
     munmap(p, 4 * MIB);
@@ -270,7 +271,8 @@ static void copier_takes_new_pages_of_the_arena(void **state)
     memset(p, 5, 3 * MIB);
     struct mm_copy_job job = { .into_arena = true,
                                .cold = true,
-                               .copies = { { to, p, 3 * MIB, 0 }, { to + 3 * MIB, NULL, 3 * MIB, -1 } },
+                               .copies = { { to, p, 3 * MIB, 0, 0, 0, 0 },
+                                           { to + 3 * MIB, NULL, 3 * MIB, -1, 0, 0, 0 } },
                                .n_copies = 2 };
     mm_copier_run(&copier, &job);
     assert_int_equal(job.failure, 0);

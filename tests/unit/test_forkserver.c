@@ -218,7 +218,9 @@ static void begin_map(struct mm_jobs *jobs, struct mm_run *run, int fd, double *
     assert_true(base != MAP_FAILED);
     pool.attached[0] = (struct mm_attachment){ base, PAGE, 0, fd };
     pool.n_attached = 1;
-    *run = (struct mm_run){ .function = &function, .n = ITEMS, .n_in = 1, .result = out, .out_size = 8, .out_len = 1 };
+    *run = (struct mm_run){
+        .function = &function, .n = ITEMS, .n_in = 1, .result = out, .result_stride = 8, .out_size = 8, .out_len = 1
+    };
     run->in[0] = (struct mm_run_arg){ .data = base, .stride = 8, .size = 8, .len = 1 };
     assert_int_equal(mm_jobs_submit(jobs, run, &err), 0);
 }

@@ -31,7 +31,9 @@ static int set_up(void **state)
     memset(&jobs, 0, sizeof jobs);
     mm_jobs_init(&jobs, &pool, NULL);
     assert_int_equal(mm_jobs_add_module(&jobs, 0, 1, "", 0, NULL), 0);
-    run = (struct mm_run){ .function = &function, .n = ITEMS, .n_in = 1, .result = out, .out_size = 8, .out_len = 1 };
+    run = (struct mm_run){
+        .function = &function, .n = ITEMS, .n_in = 1, .result = out, .result_stride = 8, .out_size = 8, .out_len = 1
+    };
     run.in[0] = (struct mm_run_arg){ .data = x, .stride = 8, .size = 8, .len = 1 };
     memset(out, 0xa5, sizeof out);
     assert_int_equal(mm_jobs_submit(&jobs, &run, NULL), 0);

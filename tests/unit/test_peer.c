@@ -101,7 +101,7 @@ static void peer_fetches_in_as_many_calls_as_it_takes(void **state)
         int bad = -1;
         most_bytes = most[i];
         calls = 0;
-        assert_int_equal(mm_peer_fetch(&peer, map, 0, 4, &bad), MM_PEER_OK);
+        assert_int_equal(mm_peer_fetch(&peer, map, 0, 4, NULL, &bad), MM_PEER_OK);
         assert_memory_equal(peer.in[0].data, a, A_BYTES);
         assert_memory_equal(peer.in[1].data, b, B_BYTES);
         assert_int_equal(calls, (A_BYTES + B_BYTES + most_bytes - 1) / most_bytes);
@@ -129,7 +129,7 @@ static void peer_stores_in_as_many_calls_as_it_takes(void **state)
     int bad = -1;
     most_bytes = 700;
     map->n_in = 0;
-    assert_int_equal(mm_peer_fetch(&peer, map, 1, 4, &bad), MM_PEER_OK); /* room for the result */
+    assert_int_equal(mm_peer_fetch(&peer, map, 1, 4, NULL, &bad), MM_PEER_OK); /* room for the result */
     memset(peer.out.data, 'r', B_BYTES / 4 * 3);
     char first = b[B_BYTES / 4 - 1];
     assert_int_equal(mm_peer_store(&peer, map, 1, 4), MM_PEER_OK);
@@ -146,7 +146,7 @@ static void peer_that_cannot_read_names_the_argument(void **state)
         int bad = -1;
         most_bytes = most[i];
         map->in[1].offset = (uintptr_t)b + 1; /* its last byte is not there */
-        assert_int_equal(mm_peer_fetch(&peer, map, 0, 4, &bad), MM_PEER_UNREADABLE);
+        assert_int_equal(mm_peer_fetch(&peer, map, 0, 4, NULL, &bad), MM_PEER_UNREADABLE);
         assert_int_equal(bad, 1);
         map->out.offset = (uintptr_t)b + 1;
         assert_int_equal(mm_peer_store(&peer, map, 0, 4), MM_PEER_UNWRITABLE);

@@ -1,6 +1,7 @@
 /* What the contract's cases run; test_fake.c has the same functions for a node that loads no files. */
 #include <mamuto.h>
 
+#include <stdio.h>
 #include <unistd.h>
 
 MAMUTO_FUNCTION(twice, "f8 -> f8", "two times a number")
@@ -27,6 +28,14 @@ MAMUTO_FUNCTION(hopeless, "f8 -> f8", "always fails")
 {
     (void)MAMUTO_IN(double, 0);
     MAMUTO_FAIL(7, "asked for");
+}
+
+MAMUTO_FUNCTION(prints, "f8 -> f8", "prints a line")
+{
+    printf("a line of an item\n");
+    fflush(stdout);
+    MAMUTO_OUT(double) = 2 * MAMUTO_IN(double, 0);
+    return 0;
 }
 
 MAMUTO_FUNCTION(endless, "f8 -> f8", "never ends by itself")

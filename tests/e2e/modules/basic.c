@@ -111,7 +111,7 @@ MAMUTO_FUNCTION(exp, "f8 -> f8") /* a name that the C library has */
     return 0;
 }
 
-MAMUTO_FUNCTION(variable, "f8[*] -> f8") /* understood, not mapped by this version */
+MAMUTO_FUNCTION(variable, "f8[*] -> f8")
 {
     MAMUTO_OUT(double) = (double)MAMUTO_LEN(0);
     return 0;

@@ -76,3 +76,36 @@ MAMUTO_FUNCTION(hold, "f8, f8 -> f8", "the sum, as soon as there is \"go\", afte
     MAMUTO_OUT(double) = MAMUTO_IN(double, 0) + MAMUTO_IN(double, 1);
     return 0;
 }
+
+MAMUTO_FUNCTION(pair, "f8[2], f8 -> f8")
+{
+    const double *x = MAMUTO_IN(double[2], 0);
+    MAMUTO_OUT(double) = x[0] + 1000 * x[1] + MAMUTO_IN(double, 1);
+    return 0;
+}
+
+MAMUTO_FUNCTION(many, "f8[d], f8 -> f8")
+{
+    const double *x = MAMUTO_ARRAY(double, 0);
+    double sum = MAMUTO_IN(double, 1);
+    for (size_t k = 0; k < MAMUTO_DIM(0); k++)
+        sum += (double)(k % 7) * x[k];
+    MAMUTO_OUT(double) = sum;
+    return 0;
+}
+
+MAMUTO_FUNCTION(total, "f8[*], f8 -> f8")
+{
+    const double *x = MAMUTO_ARRAY(double, 0);
+    double sum = MAMUTO_IN(double, 1);
+    for (size_t k = 0; k < MAMUTO_LEN(0); k++)
+        sum += (double)(k + 1) * x[k];
+    MAMUTO_OUT(double) = sum;
+    return 0;
+}
+
+MAMUTO_FUNCTION(length, "bytes -> u8")
+{
+    MAMUTO_OUT(uint64_t) = MAMUTO_LEN(0);
+    return 0;
+}

@@ -104,6 +104,12 @@ MAMUTO_FUNCTION(astray, "i4 -> i4", "emits, and has no such output")
     return x % 2 ? MAMUTO_EMIT(&x, 1) : 0;
 }
 
+MAMUTO_FUNCTION(sum, "i4, i4 -> i4", "a fold of what is of fixed size")
+{
+    MAMUTO_OUT(int32_t) = MAMUTO_IN(int32_t, 0) + MAMUTO_IN(int32_t, 1);
+    return 0;
+}
+
 /* Emits, and waits for the file "go" in $E2E_DIR. */
 MAMUTO_FUNCTION(gate, "i4 -> i4[*]", "waits")
 {

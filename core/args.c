@@ -330,10 +330,6 @@ static int check_output(struct check *c)
     c->run->out_len = 0;
     c->run->parts = NULL;
     c->run->op = MM_OP_CALL;
-    if (variable && c->function->info.form != MAMUTO_FORM_ITEM)
-        return FAIL(c, MAMUTO_ESIGNATURE,
-                    "a kernel cannot have a result of variable length (\"%s\"): write it with MAMUTO_FUNCTION",
-                    signature);
     if (variable && (call->result || call->result_stride))
         return FAIL(c, MAMUTO_EARGS,
                     "its result is of variable length (\"%s\"): call.result_var takes it, and call.result and "

@@ -26,6 +26,19 @@ MAMUTO_FUNCTION(repeat, "u1[16], i4 -> bytes", "the word so many times")
     return 0;
 }
 
+MAMUTO_FUNCTION(upper_text, "bytes -> bytes", "in upper case, a part at a time")
+{
+    const char *text = MAMUTO_ARRAY(char, 0);
+    char out[50];
+    for (size_t k = 0, n; k < MAMUTO_LEN(0); k += n) {
+        for (n = 0; n < sizeof out && k + n < MAMUTO_LEN(0); n++)
+            out[n] = (char)(text[k + n] >= 'a' && text[k + n] <= 'z' ? text[k + n] - 32 : text[k + n]);
+        if (MAMUTO_EMIT(out, n))
+            return 1;
+    }
+    return 0;
+}
+
 /* Item i: i * 0.5, i * 0.5 + 1, … */
 MAMUTO_FUNCTION(pieces, "i4 -> f8[*]", "so many numbers, one by one")
 {
@@ -124,5 +137,3 @@ MAMUTO_FUNCTION(gate, "i4 -> i4[*]", "waits")
         usleep(1000);
     return 0;
 }
-
-MAMUTO_KERNEL(kernel, "i4 -> i4[*]", "cannot be") { return 0; }

@@ -531,7 +531,9 @@ static inline mamuto_arg_t mamuto_resident(const mamuto_kept_t *kept)
 }
 
 /* A variable-length result, made by the library: item i is the elements offsets[i] to offsets[i + 1] of data. Both lie in
- * one array of the mapper: mamuto_free(m, v.data) frees both. */
+ * one array of the mapper: mamuto_free(m, v.data) frees both. Filled in on success, and with MAMUTO_ON_ERROR_SKIP, where
+ * the failed items are empty; else untouched. While it is made, the elements are there twice. What a map may emit is
+ * what it emitted the last time, or half of the memory that there is; beyond it, MAMUTO_EMIT is MAMUTO_ENOMEM. */
 typedef struct {
     void *data;
     int64_t *offsets; /* count + 1, the first is 0 */
@@ -683,8 +685,9 @@ MAMUTO_API size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max);
  * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST
  * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first
  * failed item with SKIP; with FAIL, the first of those that had failed when the map ended),
- * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays),
- * EMODULE (a worker cannot load the module). */
+ * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays, for
+ * a result of variable length), EMODULE (a worker cannot load the module), EPROTOCOL (a function has damaged what the
+ * workers know of the results of others). */
 MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
 

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/mapper.h"
 #include "core/span.h"
+#include "core/varout.h"
 
 static void append(struct mm_map_list *list, struct mamuto_map_s *map)
 {
@@ -166,6 +167,8 @@ static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call
     if (!function)
         return MAMUTO_EFUNCTION;
     int code = mm_resident_check(m, function, call, &map->run, err);
+    if (!code && function->signature.out.variable)
+        code = mm_varout_plan(map, call, err);
     return code ? code : mm_map_prepare_help(map, function, err);
 }
 
@@ -389,6 +392,14 @@ static void deliver_canceled(struct mamuto_map_s *map)
     deliver(map, code, &err);
 }
 
+/* A map of no items: no run, but a plan may have something to give. */
+static void deliver_empty(struct mamuto_map_s *map)
+{
+    mamuto_error_t err = { 0 };
+    int status = map->plan ? map->plan->next(map, 0, 0, NULL, &err) : 0;
+    deliver(map, status, &err);
+}
+
 void mm_map_deliver_ended(mamuto_t *m)
 {
     struct mamuto_map_s *last = m->ended.last, *map;
@@ -397,7 +408,7 @@ void mm_map_deliver_ended(mamuto_t *m)
         if (map->canceled)
             deliver_canceled(map);
         else
-            deliver(map, 0, NULL);
+            deliver_empty(map);
         if (map == last)
             return; /* what ended meanwhile waits for another turn */
     }

@@ -33,7 +33,7 @@ struct mamuto_map_s;
 
 /* A call that takes several runs, one after the other: a reduction, a result of variable length. */
 struct mm_plan {
-    /* A run has ended so. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
+    /* A run has ended so; or there are no items, and so no run at all. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
     int (*next)(struct mamuto_map_s *map, int status, uint64_t failed, const mamuto_error_t *ran, mamuto_error_t *err);
     void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
     void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */

@@ -94,6 +94,10 @@ struct mm_node_ops {
     /* Bytes of the array or file that begins at p; 0: it is none of this node's. */
     uint64_t (*array_bytes)(const struct mm_node *node, const void *p);
     int (*attach)(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
+    /* The same, where pages may come by first touch: for what a run will write all over, or nobody will miss. settle: all
+     * of it has been written, it is as good as an array of alloc. */
+    void *(*reserve)(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+    void (*settle)(struct mm_node *node, void *p);
     /* Begins to copy data to where the node's workers are. EHOST: it is gone; ENOMEM, ESYSTEM. By on_kept: also EARGS, the
      * array is not readable. */
     int (*keep)(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err);

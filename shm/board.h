@@ -53,11 +53,13 @@ enum {
 enum {
     MM_MAP_FAIL_FAST = 1, /* the first failed item stops it */
     MM_MAP_ONCE = 2,      /* no item is run twice */
-    MM_MAP_SPANS = 64,    /* lanes log what they have finished */
     MM_MAP_GROUPS = 4,    /* its items are groups: map.groups */
     MM_MAP_ABSENT = 8,    /* of which some items may be left out: map.groups.absent */
     MM_MAP_MARKS = 16,    /* items that failed for good are marked: map.marks */
     MM_MAP_VARIABLE = 32, /* an input has offsets: map.offsets */
+    MM_MAP_SPANS = 64,    /* lanes log what they have finished */
+    MM_MAP_EMITS = 128,   /* its function emits: map.parts */
+    MM_MAP_BUILTIN = 256, /* no function of a module: map.op */
 };
 
 /* Of a map over groups: core/run.h's struct mm_groups. Items count from the run's first one. */
@@ -84,6 +86,13 @@ struct mm_board_arg {
     int64_t stride;  /* bytes; 0: broadcast */
     uint64_t size;   /* bytes of one item; with offsets: of an element */
     uint64_t len;    /* elements of one item */
+};
+
+/* A part of the arena that lanes take slabs of: by compare-and-swap on used. */
+struct mm_board_part {
+    uint64_t offset, bytes;
+    uint64_t slab; /* bytes that are taken at once */
+    _Atomic uint64_t used;
 };
 
 /* Of an input of variable length, the offsets; its bytes are those of elements [low, high), and lie where the argument's
@@ -121,9 +130,9 @@ struct mm_board_map {
     uint64_t first, n;                      /* items [first, first + n) of the call */
     uint64_t grain_items;
     uint32_t n_grains, n_lanes;
-    uint16_t n_in, n_dims;
-    uint8_t flags; /* MM_MAP_* */
+    uint8_t n_in, n_dims;
     int8_t priority;
+    uint16_t flags; /* MM_MAP_* */
     uint16_t module;
     uint32_t function; /* index into the module */
     uint32_t retries;
@@ -138,6 +147,10 @@ struct mm_board_map {
     struct mm_board_groups groups;
     uint64_t marks;                                   /* offset into the arena: a byte an item */
     struct mm_board_offsets offsets[MAMUTO_MAX_ARGS]; /* by input; with MM_MAP_VARIABLE */
+    struct mm_board_part parts[2];
+    uint64_t element;                          /* bytes, of what it emits or gathers */
+    uint64_t emitted_items, group, offsets_at; /* core/run.h's struct mm_run_gather */
+    uint32_t op;                               /* enum mm_op */
     /* the hot line */
     _Alignas(MM_LINE) _Atomic uint32_t n_done;
     _Atomic uint32_t stop;

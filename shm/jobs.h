@@ -4,6 +4,7 @@
 
 #include "core/run.h"
 #include "shm/pool.h"
+#include "shm/room.h"
 #include "shm/run.h"
 
 /* From map.first to the end of map.out. */
@@ -26,6 +27,7 @@ struct mm_job {
 struct mm_cost {
     double item_ticks; /* 0: not known */
     size_t item_bytes; /* that it was measured with */
+    struct mm_emitted emitted;
 };
 
 struct mm_record_list {
@@ -40,6 +42,7 @@ struct mm_jobs {
     uint64_t reusable;                          /* slots that are known to be */
     struct mm_cost (*costs[MM_MAX_MODULES])[2]; /* by function index; as itself, in runs over groups */
     uint32_t n_costs[MM_MAX_MODULES];
+    struct mm_cost op_costs[MM_N_OPS];   /* of what needs no function */
     bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */
     struct mm_death later[MM_MAX_LANES]; /* deaths whose sweep was put off */
     uint32_t n_later;

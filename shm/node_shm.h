@@ -39,6 +39,8 @@ void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state);
 
 /* Of the operations, those of memory: node_arrays.c. */
 void *mm_node_shm_alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void *mm_node_shm_reserve(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void mm_node_shm_settle(struct mm_node *node, void *p);
 void mm_node_shm_free(struct mm_node *node, void *p);
 uint64_t mm_node_shm_array_bytes(const struct mm_node *node, const void *p);
 int mm_node_shm_attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);

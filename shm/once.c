@@ -42,11 +42,13 @@ void mm_once_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
     MM_POINT("once-failed");
 }
 
-/* The item has failed for good: its result is zeroed, and it is marked where that is wanted. */
+/* The item has failed for good: its result is zeroed (what it emitted is dropped), and it is marked where that is wanted. */
 static void settle(struct mm_runner *runner, mamuto_chunk_t *chunk, size_t i)
 {
     const struct mm_board_map *map = runner->map;
-    if (chunk->out)
+    if (map->flags & MM_MAP_EMITS)
+        runner->emitter.records[i] = 0;
+    else if (chunk->out)
         memset(chunk->out + (ptrdiff_t)i * chunk->out_stride, 0, chunk->out_size);
     if (map->flags & MM_MAP_MARKS)
         runner->view->arena_write[map->marks + (chunk->first - map->first) + i] = 1;

@@ -10,6 +10,7 @@
 #include "shm/run.h"
 
 #include "shm/clock.h"
+#include "shm/gather.h"
 #include "shm/group.h"
 #include "shm/items.h"
 #include "shm/once.h"
@@ -35,7 +36,7 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
         return true;
     runner->gen = gen;
     runner->map = map;
-    runner->run = NULL;
+    runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op) : NULL;
     if (map->module != MM_NO_FUNCTION)
         runner->run = runner->modules[map->module].functions[map->function]->run;
     if (map->flags & MM_MAP_GROUPS)

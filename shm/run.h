@@ -5,6 +5,7 @@
 #include "shm/claim.h"
 #include "shm/load.h"
 #include "shm/peer.h"
+#include "shm/slab.h"
 
 /* How this process sees the data: two views of the arena, so that a function cannot write into its arguments. */
 struct mm_view {
@@ -40,6 +41,8 @@ struct mm_runner {
     struct mm_peer peer;
     struct mm_buffer packed[MAMUTO_MAX_ARGS];
     struct mm_pace pace[MM_MAX_MAPS];
+    struct mm_slab slabs[MM_MAX_MAPS];
+    struct mm_emitter emitter; /* slab NULL: the function of this map does not emit */
     /* of the map that it is prepared for */
     uint64_t gen;
     struct mm_board_map *map;

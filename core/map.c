@@ -258,23 +258,19 @@ int mamuto_cancel(mamuto_map_t *map)
     return 0;
 }
 
-/* Does an array of a map begin in there? All of it lies where it begins. */
-static bool begins_in(const struct mm_span *span, const char *p, uint64_t bytes)
+static bool is_in(const void *at, const char *p, uint64_t bytes)
 {
-    return span->low >= p && span->low < p + bytes;
+    return (const char *)at >= p && (const char *)at < p + bytes;
 }
 
+/* Does an array of it begin in there? All of it lies where it begins. */
 static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
 {
-    struct mm_span span = mm_span_of_result(run);
-    bool uses = begins_in(&span, p, bytes);
+    bool uses = is_in(mm_span_of_result(run).low, p, bytes);
     for (int k = 0; k < run->n_in; k++) {
-        span = mm_span_of_input(run, k);
-        uses |= begins_in(&span, p, bytes);
-        if (!run->in[k].offsets)
-            continue;
-        span = mm_span_of_offsets(run, k);
-        uses |= begins_in(&span, p, bytes);
+        uses |= is_in(mm_span_of_input(run, k).low, p, bytes);
+        if (run->in[k].offsets)
+            uses |= is_in(mm_span_of_offsets(run, k).low, p, bytes);
     }
     return uses;
 }

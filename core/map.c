@@ -275,11 +275,6 @@ static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
     return uses;
 }
 
-static bool is_in(const void *at, const char *p, uint64_t bytes)
-{
-    return (const char *)at >= p && (const char *)at < p + bytes;
-}
-
 static bool plan_uses(const struct mm_plan *plan, const char *p, uint64_t bytes)
 {
     return run_uses(&plan->whole, p, bytes) || is_in(plan->value, p, bytes) || is_in(plan->if_empty, p, bytes);

@@ -314,6 +314,43 @@ static void strided_items_are_folded(void **state)
     e2e_close(m);
 }
 
+static void items_of_variable_length_are_reduced(void **state)
+{
+    (void)state;
+    enum { LONGEST = 9 };
+    mamuto_t *m = e2e_open(2, E2E_MODULE("reduce"));
+    for (size_t n = 1; n < 60000; n = n * 9 + 1)
+        for (int way = 0; way < 4; way++) {
+            bool shared = way & 1;
+            uint8_t *data = array(m, shared, n * LONGEST + 1, 1);
+            int64_t *offsets = array(m, shared, n + 1, sizeof *offsets);
+            uint64_t *items = malloc(n * sizeof *items), value = 0, expected = 0;
+            offsets[0] = 0;
+            for (size_t i = 0; i < n; i++) {
+                uint64_t length = x[i] % (LONGEST + 1);
+                offsets[i + 1] = offsets[i] + (int64_t)length;
+                memset(data + offsets[i], (int)(x[i] >> 8 & 0xff), length);
+                items[i] = length ? length * 256 + (x[i] >> 8 & 0xff) : 0;
+            }
+            struct reference reference = { .size = sizeof value, .fold = kind_i8.fold };
+            assert_true(reference_reduce(&reference, items, n, &expected));
+            mamuto_error_t err = { 0 };
+            mamuto_call_t call = { .function = "reduce.last",
+                                   .args = { mamuto_scatter_var(data, offsets, n) },
+                                   .fold = "reduce.fold_u8",
+                                   .value = &value,
+                                   .help = way & 2 };
+            if (mamuto_reduce_wait(m, &call, &err) != 0)
+                fail_msg("n = %zu, way %d: %s", n, way, err.text);
+            if (value != expected)
+                fail_msg("n = %zu, way %d: the value is wrong", n, way);
+            free_array(m, shared, data);
+            free_array(m, shared, offsets);
+            free(items);
+        }
+    e2e_close(m);
+}
+
 static void function_without_arguments_is_told_the_items_index(void **state)
 {
     (void)state;
@@ -407,6 +444,7 @@ int main(void)
         cmocka_unit_test(value_is_the_same_for_any_processor),
         cmocka_unit_test(broadcast_value_alone_is_folded_count_times),
         cmocka_unit_test(strided_items_are_folded),
+        cmocka_unit_test(items_of_variable_length_are_reduced),
         cmocka_unit_test(function_without_arguments_is_told_the_items_index),
         cmocka_unit_test(large_private_items_are_fetched_in_pieces),
     };

@@ -23,7 +23,7 @@
 enum { BLOCK = 64, MOST_GROUP = 8192, MOST_FANOUT = 256, GROUPS_PER_WORKER = 16, FUSED_BLOCKS_PER_WORKER = 16 };
 enum { WINDOW_BYTES = 1 << 20, MOST_WINDOW = 1 << 20, MOST_ERRORS = 1000 };
 
-enum phase { FUSED, ITEMS, LEAF, LEVEL };
+enum phase { EMPTY, FUSED, ITEMS, LEAF, LEVEL };
 
 struct reduce {
     struct mm_plan plan; /* first */
@@ -324,6 +324,9 @@ static int next(struct mamuto_map_s *map, int status, uint64_t failed, const mam
     if (status && !is_of_an_item(status))
         return mm_error_copy(err, ran);
     switch (r->phase) {
+    case EMPTY:
+        memmove(r->plan.value, r->plan.if_empty, r->size); /* they may be one */
+        return 0;
     case FUSED:
         if (!status)
             return go_up(r, map, err);
@@ -417,10 +420,9 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
 /* Of nothing: told on the loop's next turn, or at once if it is an error. */
 static int check_empty(const struct reduce *r, mamuto_error_t *err)
 {
-    if (!r->plan.if_empty)
-        return mm_error_set(err, MAMUTO_EEMPTY, "mamuto_reduce: there is nothing to reduce, and call.if_empty is NULL");
-    memmove(r->plan.value, r->plan.if_empty, r->size); /* they may be one */
-    return 0;
+    if (r->plan.if_empty)
+        return 0;
+    return mm_error_set(err, MAMUTO_EEMPTY, "mamuto_reduce: there is nothing to reduce, and call.if_empty is NULL");
 }
 
 static int begin(struct reduce *r, struct mamuto_map_s *map, const mamuto_call_t *call, mamuto_error_t *err)

@@ -9,6 +9,17 @@ void *mm_node_shm_alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err)
     return mm_arena_alloc(&node->pool.arena, bytes, err);
 }
 
+/* Little is had with its pages at once: they cost less than finding out what can be had. */
+void *mm_node_shm_reserve(struct mm_node *node, size_t bytes, mamuto_error_t *err)
+{
+    static const size_t at_once = 2 << 20;
+    bool cold;
+    return bytes <= at_once ? mm_arena_alloc(&node->pool.arena, bytes, err)
+                            : mm_arena_reserve(&node->pool.arena, bytes, &cold, err);
+}
+
+void mm_node_shm_settle(struct mm_node *node, void *p) { mm_arena_settle(&node->pool.arena, p); }
+
 void mm_node_shm_free(struct mm_node *node, void *p) { mm_pool_free(&node->pool, p); }
 
 uint64_t mm_node_shm_array_bytes(const struct mm_node *node, const void *p) { return mm_pool_size(&node->pool, p); }

@@ -219,6 +219,11 @@ static int admit(struct mm_stager *stager, struct mm_stage *stage)
     return copy(stager, stage);
 }
 
+static bool result_counts(const struct mm_stage *stage)
+{
+    return stage->status == 0 || (stage->status == MAMUTO_EITEM && !stage->run->fail_fast);
+}
+
 /* The copy's map has ended so: the result is copied back if it counts. */
 static void ran(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
                 const mamuto_error_t *err)
@@ -227,8 +232,7 @@ static void ran(struct mm_stager *stager, struct mm_stage *stage, int status, ui
     end(stage, status ? mm_error_copy(&stage->err, err) : 0);
     stage->failed = failed;
     stage->run->job = NULL;
-    bool counts = status == 0 || (status == MAMUTO_EITEM && !stage->run->fail_fast);
-    uint64_t bytes = counts ? result_bytes(stager->pool, stage->run) : 0;
+    uint64_t bytes = result_counts(stage) ? result_bytes(stager->pool, stage->run) : 0;
     if (!bytes)
         return;
     const struct mm_run *run = stage->run;
@@ -385,6 +389,8 @@ static void report(struct mm_stager *stager, struct mm_stage *stage)
     int status = stage->status;
     uint64_t failed = stage->failed;
     mamuto_error_t err = stage->err;
+    if (run->log && !result_counts(stage))
+        run->log->n = 0; /* nothing has landed */
     destroy(stager, stage);
     stager->report(stager->context, run, status, failed, &err);
 }
@@ -441,7 +447,13 @@ void mm_stager_init(struct mm_stager *stager, struct mm_jobs *jobs, mm_stage_rep
     mm_copier_init(&stager->copier, &jobs->pool->arena, jobs->pool->event);
 }
 
-void mm_stager_stop(struct mm_stager *stager) { mm_copier_stop(&stager->copier); }
+void mm_stager_stop(struct mm_stager *stager)
+{
+    mm_copier_stop(&stager->copier);
+    for (struct mm_stage *stage = stager->first; stage; stage = stage->next)
+        if (stage->run->log)
+            stage->run->log->n = 0; /* nothing lands any more */
+}
 
 void mm_stager_fini(struct mm_stager *stager)
 {

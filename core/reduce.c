@@ -132,17 +132,6 @@ static void fini(struct mm_plan *plan, mamuto_t *m)
 
 /* --- runs --------------------------------------------------------------------------------------------------------- */
 
-/* The array whose item `first` lies at p. */
-static void *array_at(char *p, uint64_t first, uint64_t stride)
-{
-    union {
-        char *at;
-        uintptr_t number;
-    } u = { .at = p };
-    u.number -= (uintptr_t)(first * stride);
-    return u.at;
-}
-
 static struct mm_run *next_run(struct reduce *r, struct mamuto_map_s *map, enum phase phase)
 {
     r->phase = phase;
@@ -202,7 +191,7 @@ static int begin_items(struct reduce *r, struct mamuto_map_s *map, uint64_t begi
     run->n = r->end - begin;
     mm_span_narrow(run);
     if (!run->result) {
-        run->result = array_at(r->items, begin, r->size);
+        run->result = mm_span_array(r->items, begin * r->size);
         run->result_stride = (ptrdiff_t)r->size;
     }
     if (r->skip) {
@@ -219,7 +208,7 @@ static int begin_leaf(struct reduce *r, struct mamuto_map_s *map, bool some_abse
     if (call->result)
         fold_array(r, run, call->result, call->result_stride);
     else
-        fold_array(r, run, array_at(r->items, r->begin, r->size), (ptrdiff_t)r->size);
+        fold_array(r, run, mm_span_array(r->items, r->begin * r->size), (ptrdiff_t)r->size);
     if (some_absent) {
         r->groups.absent = r->marks;
         r->groups.absent_out = r->absent + run->first;

@@ -308,6 +308,8 @@ static int check_arrays(struct check *c)
     run->first = 0;
     for (int k = 0; k < run->n_in && !code && run->n; k++)
         code = check_input(c, k);
+    if (!code && signature->out.variable)
+        return 0; /* made by the library */
     if (!code)
         code = mm_type_size(&signature->out, signature, run->dims, &run->out_len, &run->out_size, c->err);
     if (!code)
@@ -317,16 +319,38 @@ static int check_arrays(struct check *c)
     return code;
 }
 
+/* Which of result and result_var it must be. */
+static int check_output(struct check *c)
+{
+    const mamuto_call_t *call = c->call;
+    const char *signature = c->function->info.signature;
+    bool variable = c->function->signature.out.variable;
+    c->run->element = variable ? c->function->signature.out.elem_bytes : 0;
+    c->run->result = NULL;
+    c->run->out_len = 0;
+    c->run->parts = NULL;
+    c->run->op = MM_OP_CALL;
+    if (variable && (call->result || call->result_stride))
+        return FAIL(c, MAMUTO_EARGS,
+                    "its result is of variable length (\"%s\"): call.result_var takes it, and call.result and "
+                    "result_stride are 0",
+                    signature);
+    if (variable && !call->result_var)
+        return FAIL(c, MAMUTO_EARGS, "call.result_var is NULL, and its result is of variable length (\"%s\")",
+                    signature);
+    if (!variable && call->result_var)
+        return FAIL(c, MAMUTO_EARGS,
+                    "call.result_var is set, but \"%s\" has a result of fixed size: call.result takes it", signature);
+    return 0;
+}
+
 int mm_args_check(const struct mm_function *function, const mamuto_call_t *call, struct mm_run *run,
                   mamuto_error_t *err)
 {
     struct check c = { function, call, run, err, -1 };
     int code = check_options(&c);
-    if (!code && function->signature.out.variable)
-        code = FAIL(&c, MAMUTO_ESIGNATURE,
-                    "its result is of variable length (\"%s\"), which cannot be mapped by this "
-                    "version",
-                    function->info.signature);
+    if (!code)
+        code = check_output(&c);
     if (!code)
         code = check_dims(&c);
     if (!code)

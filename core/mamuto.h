@@ -531,15 +531,18 @@ static inline mamuto_arg_t mamuto_resident(const mamuto_kept_t *kept)
 }
 
 /* A variable-length result, made by the library: item i is the elements offsets[i] to offsets[i + 1] of data. Both lie in
- * one array of the mapper: mamuto_free(m, v.data) frees both. */
+ * one array of the mapper: mamuto_free(m, v.data) frees both. Filled in on success, and with MAMUTO_ON_ERROR_SKIP, where
+ * the failed items are empty; else untouched. While it is made, the elements are there twice. What a map may emit is
+ * what it emitted the last time, or half of the memory that there is; beyond it, MAMUTO_EMIT is MAMUTO_ENOMEM. */
 typedef struct {
     void *data;
     int64_t *offsets; /* count + 1, the first is 0 */
     size_t count;
 } mamuto_var_t;
 
-/* What has landed: count items from first on, which one worker finished between two moments of CLOCK_MONOTONIC. worker
- * -1: the calling thread, or not known any more. */
+/* What has landed: count items from first on, which one worker ran between two moments of CLOCK_MONOTONIC; they are
+ * settled, failed ones among them. worker -1: the calling thread, or not known any more (it died, or had too much to
+ * tell); then the moments are wider. */
 typedef struct {
     uint64_t first, count;
     const char *host;
@@ -551,7 +554,7 @@ typedef struct {
     uint64_t done, failed, total; /* items; done: settled, failed ones among them */
     uint64_t bytes_out, bytes_in; /* of the stream to other hosts */
     double seconds;               /* since the call */
-    double rate, eta;             /* items a second; seconds to go, 0 where it cannot be told */
+    double rate, eta;             /* items a second since it began to run; seconds to go, 0 where it cannot be told */
 } mamuto_progress_t;
 
 enum { MAMUTO_ON_ERROR_FAIL = 0, MAMUTO_ON_ERROR_SKIP = 1 };
@@ -577,9 +580,11 @@ typedef struct {
     int help;                 /* 1: the calling thread works too (in _wait; elsewhere it is ignored) */
     void *data;               /* yours: mamuto_map_data() */
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
-    /* About 10 times a second while the map runs, also when nothing has landed. */
+    /* About 10 times a second until the map is done, also when nothing has landed or it waits for others. (With help:
+     * between two chunks of the calling thread.) */
     void (*on_progress)(mamuto_map_t *map, const mamuto_progress_t *progress);
-    /* What has landed since the last time, each item once, before on_done; at most 100 times a second. */
+    /* What has landed since the last time, each item once, before on_done; at most 100 times a second, and once at the
+     * end. Of a map that ends early: only what is stored. Of a reduction: all of it at its end. */
     void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
     /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output. */
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
@@ -680,8 +685,9 @@ MAMUTO_API size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max);
  * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST
  * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first
  * failed item with SKIP; with FAIL, the first of those that had failed when the map ended),
- * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays),
- * EMODULE (a worker cannot load the module). */
+ * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays, for
+ * a result of variable length), EMODULE (a worker cannot load the module), EPROTOCOL (a function has damaged what the
+ * workers know of the results of others). */
 MAMUTO_API int mamuto_map(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
 

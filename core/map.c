@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/mapper.h"
 #include "core/span.h"
+#include "core/varout.h"
 
 static void append(struct mm_map_list *list, struct mamuto_map_s *map)
 {
@@ -45,6 +46,8 @@ static void enqueue(struct mm_map_list *list, struct mamuto_map_s *map)
 
 static void take_out(struct mm_map_list *list, struct mamuto_map_s *map)
 {
+    if (map->mapper->visiting == map)
+        map->mapper->visiting = map->next;
     if (map->previous)
         map->previous->next = map->next;
     else
@@ -89,7 +92,8 @@ static void free_map(mamuto_t *m, struct mamuto_map_s *map)
 static void deliver(struct mamuto_map_s *map, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = map->mapper;
-    map->state = MM_MAP_ENDED;      /* a cancel from its own on_done finds nothing to do */
+    map->state = MM_MAP_ENDED; /* a cancel from its own on_done finds nothing to do */
+    mm_ticks_end(map, status);
     mm_keep_release(whole_of(map)); /* so that what is forgotten in on_done is gone at once */
     end_plan(m, map);
     m->depth++;
@@ -163,6 +167,8 @@ static int fill(struct mamuto_map_s *map, mamuto_t *m, const mamuto_call_t *call
     if (!function)
         return MAMUTO_EFUNCTION;
     int code = mm_resident_check(m, function, call, &map->run, err);
+    if (!code && function->signature.out.variable)
+        code = mm_varout_plan(map, call, err);
     return code ? code : mm_map_prepare_help(map, function, err);
 }
 
@@ -182,16 +188,19 @@ static int submit(mamuto_t *m, const char *name, const mamuto_call_t *call, mm_m
     map->on_item_error = call->on_item_error;
     map->canceled = false;
     map->waited = waited;
+    mm_ticks_prepare(map, call);
     map->run.n_in = 0;
     map->run.wait = waited != NULL;
     map->run.help = waited && call->help;
     code = fill_in(map, m, call, err);
+    mm_ticks_fill(map);
     if (!code && map->run.n)
         code = begin(map, err);
     if (code) {
         free_map(m, map);
         return code;
     }
+    mm_ticks_begin(map);
     mm_keep_hold(whole_of(map));
     mm_mapper_hold(m);
     if (!map->run.n)
@@ -218,10 +227,12 @@ int mm_map_submit_wait(mamuto_t *m, const char *name, const mamuto_call_t *call,
     while (!waited.over) {
         bool fresh = map->fresh && map->state == MM_MAP_RUNNING && m->ops->assist;
         map->fresh = false;
-        if (fresh) /* works or spins, where that pays */
-            m->ops->assist(m->node, &map->run);
-        else
+        if (!fresh)
             uv_run(&m->own_loop, UV_RUN_ONCE);
+        else if (m->ops->assist(m->node, &map->run) && !waited.over) { /* works or spins, where that pays */
+            map->fresh = true;
+            uv_run(&m->own_loop, UV_RUN_NOWAIT);
+        }
     }
     return waited.status;
 }
@@ -342,6 +353,7 @@ static void begin_queued(mamuto_t *m)
         }
         map->state = MM_MAP_RUNNING;
         append(&m->running, map);
+        mm_ticks_running(map);
     }
 }
 
@@ -365,6 +377,7 @@ void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed,
     mamuto_error_t outcome;
     take_out(&m->running, map);
     outcome.code = 0; /* large: its code alone says whether it is filled */
+    mm_ticks_ran(map, failed);
     bool more = map->plan && goes_on(map, &status, failed, err, &outcome);
     if (!more)
         deliver(map, status, outcome.code ? &outcome : err);
@@ -379,6 +392,14 @@ static void deliver_canceled(struct mamuto_map_s *map)
     deliver(map, code, &err);
 }
 
+/* A map of no items: no run, but a plan may have something to give. */
+static void deliver_empty(struct mamuto_map_s *map)
+{
+    mamuto_error_t err = { 0 };
+    int status = map->plan ? map->plan->next(map, 0, 0, NULL, &err) : 0;
+    deliver(map, status, &err);
+}
+
 void mm_map_deliver_ended(mamuto_t *m)
 {
     struct mamuto_map_s *last = m->ended.last, *map;
@@ -387,7 +408,7 @@ void mm_map_deliver_ended(mamuto_t *m)
         if (map->canceled)
             deliver_canceled(map);
         else
-            deliver(map, 0, NULL);
+            deliver_empty(map);
         if (map == last)
             return; /* what ended meanwhile waits for another turn */
     }

@@ -166,6 +166,7 @@ static int begin(mamuto_t *m, mamuto_error_t *err)
     int code = uv_async_init(m->loop, &m->kick, on_kick);
     if (code == 0) {
         m->kick.data = m;
+        mm_ticks_init(m);
         if (m->owns_loop)
             uv_run(m->loop, UV_RUN_NOWAIT); /* from now on a kick makes its descriptor readable */
         else
@@ -278,6 +279,12 @@ static void on_kick_closed(uv_handle_t *kick)
         m->depth--;
 }
 
+static void on_ticker_closed(uv_handle_t *ticker)
+{
+    mamuto_t *m = ticker->data;
+    uv_close((uv_handle_t *)&m->kick, on_kick_closed);
+}
+
 /* The node is gone: nobody can touch an array any more. */
 static void on_closed(void *owner)
 {
@@ -291,7 +298,7 @@ static void on_closed(void *owner)
     mm_mapper_cancel_loads(m);
     mm_keep_cancel_all(m);
     mm_map_cancel_all(m);
-    uv_close((uv_handle_t *)&m->kick, on_kick_closed);
+    uv_close((uv_handle_t *)&m->ticker, on_ticker_closed);
 }
 
 static void on_kick(uv_async_t *kick)

@@ -33,7 +33,7 @@ struct mamuto_map_s;
 
 /* A call that takes several runs, one after the other: a reduction, a result of variable length. */
 struct mm_plan {
-    /* A run has ended so. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
+    /* A run has ended so; or there are no items, and so no run at all. MM_PLAN_GOES_ON: the next one is in map->run; else the call's outcome, with its sentence. */
     int (*next)(struct mamuto_map_s *map, int status, uint64_t failed, const mamuto_error_t *ran, mamuto_error_t *err);
     void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
     void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */
@@ -54,8 +54,15 @@ struct mamuto_map_s {
     void *data;
     void (*on_done)(mamuto_map_t *map, int status, const mamuto_error_t *err);
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
-    bool canceled;    /* while queued */
-    uint64_t arrival; /* of m->n_queued */
+    bool ticks, begun; /* it has one of these two; it is counted as one that has */
+    void (*on_progress)(mamuto_map_t *map, const mamuto_progress_t *progress);
+    void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
+    struct mm_span_log log;
+    uint64_t called_ns, running_ns, told_ns; /* the call; it began to run, 0: it has not; the last on_progress */
+    uint64_t failed_before;                  /* items of the runs of its plan that have ended */
+    uint64_t done, failed;                   /* as they were told */
+    bool canceled;                           /* while queued */
+    uint64_t arrival;                        /* of m->n_queued */
     struct mm_waited *waited;
 };
 
@@ -107,9 +114,12 @@ struct mamuto {
     struct mamuto_kept *keeping, *kept;        /* in flight; kept, or forgotten and still used */
     struct mamuto_map_s *spare;                /* the last one freed: the next one made */
     uv_async_t kick;
-    unsigned process; /* mm_process() of the one that opened it */
-    int depth;        /* callbacks of this mapper on the stack */
-    int busy;         /* what keeps the loop alive */
+    uv_timer_t ticker;             /* while a map has on_progress or on_spans */
+    uint32_t n_progress, n_spans;  /* such maps in flight */
+    struct mamuto_map_s *visiting; /* the ticker's next one */
+    unsigned process;              /* mm_process() of the one that opened it */
+    int depth;                     /* callbacks of this mapper on the stack */
+    int busy;                      /* what keeps the loop alive */
 };
 
 /* mapper.c */
@@ -151,6 +161,16 @@ void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t 
 bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */
 void mm_map_deliver_ended(mamuto_t *m);
 void mm_map_cancel_all(mamuto_t *m); /* the node is gone: on_done with ECANCELED for all */
+
+/* ticks.c */
+void mm_ticks_init(mamuto_t *m);
+void mm_ticks_prepare(struct mamuto_map_s *map, const mamuto_call_t *call); /* before map->run is filled in */
+void mm_ticks_fill(struct mamuto_map_s *map);                               /* and after it */
+void mm_ticks_begin(struct mamuto_map_s *map);                              /* the map is in flight */
+void mm_ticks_running(struct mamuto_map_s *map);                            /* it was queued, and has begun */
+void mm_ticks_ran(struct mamuto_map_s *map, uint64_t failed);               /* one of its runs has ended */
+/* It has ended: tells the last of what has landed. Before on_done. */
+void mm_ticks_end(struct mamuto_map_s *map, int status);
 
 /* keep.c */
 void mm_keep_on_kept(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err);

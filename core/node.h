@@ -83,8 +83,9 @@ struct mm_node_ops {
      * 0: none. The node settles them no more. NULL: nothing can be taken back from nodes of this kind. */
     uint64_t (*give_back)(struct mm_node *node, struct mm_run *run, uint64_t want, uint64_t *first);
     /* For a caller that waits: works on the run (run->help), or spins for it while that pays, then looks whether it has
-     * ended: on_ran may come from inside. NULL: the node has nothing of the kind. */
-    void (*assist)(struct mm_node *node, struct mm_run *run);
+     * ended: on_ran may come from inside. NULL: the node has nothing of the kind. true: the run has not ended, and there
+     * is more to do; the loop is to turn in between (run->ticks). */
+    bool (*assist)(struct mm_node *node, struct mm_run *run);
     /* Before the first run with help: the functions of a module in this process. NULL: no help here. */
     int (*prepare_help)(struct mm_node *node, uint32_t module, mamuto_error_t *err);
     /* Arrays in place. NULL: this node's host has no memory in common with the program. */
@@ -93,6 +94,10 @@ struct mm_node_ops {
     /* Bytes of the array or file that begins at p; 0: it is none of this node's. */
     uint64_t (*array_bytes)(const struct mm_node *node, const void *p);
     int (*attach)(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
+    /* The same, where pages may come by first touch: for what a run will write all over, or nobody will miss. settle: all
+     * of it has been written, it is as good as an array of alloc. */
+    void *(*reserve)(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+    void (*settle)(struct mm_node *node, void *p);
     /* Begins to copy data to where the node's workers are. EHOST: it is gone; ENOMEM, ESYSTEM. By on_kept: also EARGS, the
      * array is not readable. */
     int (*keep)(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err);
@@ -102,6 +107,11 @@ struct mm_node_ops {
     void (*drop)(struct mm_node *node, struct mm_keep *keep);
     /* Workers that the node has; 0 before on_up. */
     int (*workers)(const struct mm_node *node);
+    /* Items of a run that are settled, and those of them that failed; unchanged where that cannot be told now. */
+    void (*progress)(struct mm_node *node, const struct mm_run *run, uint64_t *done, uint64_t *failed);
+    /* Puts into run->log what has landed since the last time. false: results do not land before the run has ended. The
+     * last of it is in the log when on_ran comes. */
+    bool (*spans)(struct mm_node *node, const struct mm_run *run);
     void (*describe)(struct mm_node *node, struct mm_node_state *state);
 };
 

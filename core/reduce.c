@@ -23,7 +23,7 @@
 enum { BLOCK = 64, MOST_GROUP = 8192, MOST_FANOUT = 256, GROUPS_PER_WORKER = 16, FUSED_BLOCKS_PER_WORKER = 16 };
 enum { WINDOW_BYTES = 1 << 20, MOST_WINDOW = 1 << 20, MOST_ERRORS = 1000 };
 
-enum phase { FUSED, ITEMS, LEAF, LEVEL };
+enum phase { EMPTY, FUSED, ITEMS, LEAF, LEVEL };
 
 struct reduce {
     struct mm_plan plan; /* first */
@@ -132,17 +132,6 @@ static void fini(struct mm_plan *plan, mamuto_t *m)
 
 /* --- runs --------------------------------------------------------------------------------------------------------- */
 
-/* The array whose item `first` lies at p. */
-static void *array_at(char *p, uint64_t first, uint64_t stride)
-{
-    union {
-        char *at;
-        uintptr_t number;
-    } u = { .at = p };
-    u.number -= (uintptr_t)(first * stride);
-    return u.at;
-}
-
 static struct mm_run *next_run(struct reduce *r, struct mamuto_map_s *map, enum phase phase)
 {
     r->phase = phase;
@@ -202,7 +191,7 @@ static int begin_items(struct reduce *r, struct mamuto_map_s *map, uint64_t begi
     run->n = r->end - begin;
     mm_span_narrow(run);
     if (!run->result) {
-        run->result = array_at(r->items, begin, r->size);
+        run->result = mm_span_array(r->items, begin * r->size);
         run->result_stride = (ptrdiff_t)r->size;
     }
     if (r->skip) {
@@ -219,7 +208,7 @@ static int begin_leaf(struct reduce *r, struct mamuto_map_s *map, bool some_abse
     if (call->result)
         fold_array(r, run, call->result, call->result_stride);
     else
-        fold_array(r, run, array_at(r->items, r->begin, r->size), (ptrdiff_t)r->size);
+        fold_array(r, run, mm_span_array(r->items, r->begin * r->size), (ptrdiff_t)r->size);
     if (some_absent) {
         r->groups.absent = r->marks;
         r->groups.absent_out = r->absent + run->first;
@@ -324,6 +313,9 @@ static int next(struct mamuto_map_s *map, int status, uint64_t failed, const mam
     if (status && !is_of_an_item(status))
         return mm_error_copy(err, ran);
     switch (r->phase) {
+    case EMPTY:
+        memmove(r->plan.value, r->plan.if_empty, r->size); /* they may be one */
+        return 0;
     case FUSED:
         if (!status)
             return go_up(r, map, err);
@@ -417,10 +409,9 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
 /* Of nothing: told on the loop's next turn, or at once if it is an error. */
 static int check_empty(const struct reduce *r, mamuto_error_t *err)
 {
-    if (!r->plan.if_empty)
-        return mm_error_set(err, MAMUTO_EEMPTY, "mamuto_reduce: there is nothing to reduce, and call.if_empty is NULL");
-    memmove(r->plan.value, r->plan.if_empty, r->size); /* they may be one */
-    return 0;
+    if (r->plan.if_empty)
+        return 0;
+    return mm_error_set(err, MAMUTO_EEMPTY, "mamuto_reduce: there is nothing to reduce, and call.if_empty is NULL");
 }
 
 static int begin(struct reduce *r, struct mamuto_map_s *map, const mamuto_call_t *call, mamuto_error_t *err)

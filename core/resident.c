@@ -73,7 +73,7 @@ static int resolve(const mamuto_t *m, const struct mm_function *function, const 
                    mamuto_call_t *room, mamuto_error_t *err)
 {
     const mamuto_call_t *given = *call;
-    for (int k = 0; k < MAMUTO_MAX_ARGS; k++) {
+    for (int k = 0; k < MAMUTO_MAX_ARGS && given->args[k].kind != MAMUTO_ARG_NONE; k++) {
         if (!is_resident(&given->args[k]))
             continue;
         const mamuto_kept_t *kept = given->args[k].kept;

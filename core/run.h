@@ -32,6 +32,29 @@ struct mm_keep {
     void *job;            /* the node's */
 };
 
+/* Where workers put what a function emits (core/varlen.h): two parts of the node's memory, taken when the run begins.
+ * They stay when it has ended, and are the caller's to free. */
+struct mm_run_parts {
+    void *data[2]; /* NULL: there is no such part */
+    uint64_t bytes[2];
+    uint64_t used[2]; /* when the run has ended: what lies behind was never touched */
+};
+
+/* What a run does: call its function, or one of the steps by which emitted elements become one array. Those have inputs
+ * and result in the node's memory, and the records (input 0) and parts (inputs 1 and 2) of a run that has ended. Item g
+ * stands for the records [g * group, (g + 1) * group), less behind n_records. */
+enum mm_op {
+    MM_OP_CALL,
+    MM_OP_SUM,    /* result: bytes of each group */
+    MM_OP_GATHER, /* input 3: bytes before each group, and all; input 4 is filled: elements, and offsets, at offsets_at */
+    MM_N_OPS
+};
+struct mm_run_gather {
+    uint64_t n_records, group, offsets_at;
+    size_t element;
+    uint64_t bytes; /* that a group moves, for the estimate of its cost */
+};
+
 /* A run over groups: its item g is items [g * group_items, (g + 1) * group_items) of the call, less behind n_items, mapped
  * and folded into one. Blocks of leaf_items are folded left to right, blocks up the binary tree. */
 struct mm_groups {
@@ -49,6 +72,18 @@ enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
 /* Those with more are served first; one turn in MM_PLAIN_TURN goes by order alone, so that nobody starves. */
 enum { MM_MOST_PRIORITY = 100, MM_PLAIN_TURN = 16 };
 
+struct mm_run;
+
+/* What has landed of a run whose caller wants to know: filled by the node, told and emptied by core. */
+struct mm_span_log {
+    mamuto_span_t *at;
+    size_t n, room;
+    uint64_t *reported; /* the node's: what was ever put in */
+    uint64_t begun_ns;
+    void (*flush)(struct mm_run *run); /* tells now: for a node that has no memory for more */
+    struct mm_run *run;                /* flush's */
+};
+
 struct mm_run {
     const struct mm_function *function; /* NULL, of groups: input 0 is folded itself */
     const struct mm_groups *groups;     /* NULL: its items are the call's */
@@ -59,12 +94,18 @@ struct mm_run {
     ptrdiff_t result_stride;               /* bytes from item to item, never 0 */
     size_t out_size, out_len;
     size_t dims[MAMUTO_MAX_DIMS];
+    struct mm_run_parts *parts; /* the function emits, elements of so many bytes; its result are records. NULL: no */
+    size_t element;
+    enum mm_op op;
+    struct mm_run_gather gather; /* of another op */
     uint64_t seed;
     int item_timeout_ms, retries, priority;
     bool fail_fast, once;
-    uint8_t *marks;  /* 1 for each item that failed for good; by item, from the first on; NULL: not wanted */
-    bool wait, help; /* a _wait form waits for it; its caller works too */
-    void *job;       /* the node's */
+    uint8_t *marks;          /* 1 for each item that failed for good; by item, from the first on; NULL: not wanted */
+    bool wait, help;         /* a _wait form waits for it; its caller works too */
+    bool ticks;              /* it has on_progress or on_spans: a caller that works lets the loop turn now and then */
+    struct mm_span_log *log; /* NULL: nobody wants to know what has landed */
+    void *job;               /* the node's */
 };
 
 /* The run's range in items of the call. */

@@ -41,6 +41,25 @@ static inline struct mm_span mm_span_of_offsets(const struct mm_run *run, int k)
     return (struct mm_span){ (const char *)(run->in[k].offsets + mm_run_first_item(run)), bytes, 0, bytes, 0 };
 }
 
+/* Do the items lie apart? Then they are packed where they are copied; those that touch or overlap, as the places of a
+ * window that slides do, stay as they lie. */
+static inline bool mm_span_is_apart(const struct mm_run_arg *in)
+{
+    return !in->offsets && mm_stride_abs(in->stride) > in->size;
+}
+
+/* The array that begins so far before p, of which there is no byte but from p on: where items are numbered from the
+ * first of the whole call. */
+static inline void *mm_span_array(char *p, uint64_t before)
+{
+    union {
+        char *at;
+        uintptr_t number;
+    } u = { .at = p };
+    u.number -= (uintptr_t)before;
+    return u.at;
+}
+
 /* After a run was given a part of the items: its inputs' low and high are those of that part. Offsets that make no sense
  * leave them as they were: the workers will see it. */
 static inline void mm_span_narrow(struct mm_run *run)

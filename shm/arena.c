@@ -10,6 +10,7 @@
 #include "core/alloc.h"
 #include "core/cpus.h"
 #include "core/error.h"
+#include "shm/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 
 static const uint64_t PAGE = 4096, BLOCK = UINT64_C(2) << 20, STEP = UINT64_C(64) << 20;
+static const uint64_t BUDGET_NS = 20000000;
 
 /* --- memory of this machine ----------------------------------------------------------------------------------- */
 
@@ -169,15 +171,25 @@ static void merge(struct mm_arena *arena, size_t i)
         merge_with_next(arena, i - 1);
 }
 
-/* The free extent to take: warm and last used, else the first cold one. */
+/* Which of two free extents, both long enough, is to be taken? A warm one; of these, one that is just as long, since
+ * who maps again and again asks for the same lengths, and would find the longer ones cut to pieces; then the one that was
+ * last used. */
+static bool is_better(const struct mm_extent *a, const struct mm_extent *b, uint64_t bytes)
+{
+    if (!a->warm || !b->warm)
+        return a->warm && !b->warm;
+    if ((a->bytes == bytes) != (b->bytes == bytes))
+        return a->bytes == bytes;
+    return a->released > b->released;
+}
+
+/* The free extent to take; of cold ones, the first. */
 static struct mm_extent *choose(struct mm_arena *arena, uint64_t bytes)
 {
     struct mm_extent *best = NULL;
     for (size_t i = 0; i < arena->n_extents; i++) {
         struct mm_extent *e = &arena->extents[i];
-        if (e->state != MM_EXTENT_FREE || e->bytes < bytes)
-            continue;
-        if (!best || (e->warm && (!best->warm || e->released > best->released)))
+        if (e->state == MM_EXTENT_FREE && e->bytes >= bytes && (!best || is_better(e, best, bytes)))
             best = e;
     }
     return best;
@@ -290,6 +302,44 @@ void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamut
     return arena->base + e->offset;
 }
 
+/* How long a sparse stretch may be, if there are n of them. */
+static uint64_t sparse_bytes(struct mm_arena *arena, size_t n)
+{
+    uint64_t now = mm_now_ns();
+    if (!arena->budget || now - arena->budget_ns > BUDGET_NS) {
+        arena->budget = mm_memory_budget();
+        arena->budget_ns = now;
+    }
+    uint64_t taken = arena->pageless + arena->budget / 8;
+    return arena->budget > taken ? (arena->budget - taken) / (n ? 8 : 2) / PAGE * PAGE : 0;
+}
+
+void *mm_arena_reserve_sparse(struct mm_arena *arena, uint64_t *bytes)
+{
+    bool room = make_room(arena);
+    struct mm_extent *longest = NULL;
+    size_t n = 0;
+    for (size_t i = 0; i < arena->n_extents; i++) {
+        struct mm_extent *e = &arena->extents[i];
+        n += e->sparse;
+        if (e->state == MM_EXTENT_FREE && !e->warm && (!longest || e->bytes > longest->bytes))
+            longest = e;
+    }
+    *bytes = sparse_bytes(arena, n);
+    if (!room || !*bytes || !longest)
+        return NULL;
+    struct mm_extent *e = longest;
+    if (e->bytes > *bytes) { /* its end: the beginning is for those that stay longer */
+        split(arena, (size_t)(e - arena->extents), e->bytes - *bytes);
+        e++;
+    }
+    *bytes = e->bytes;
+    e->state = MM_EXTENT_USED;
+    e->sparse = true;
+    arena->pageless += *bytes;
+    return arena->base + e->offset;
+}
+
 int mm_arena_populate(const struct mm_arena *arena, char *p, uint64_t bytes)
 {
     int code;
@@ -332,6 +382,26 @@ static struct mm_extent *used_at(const struct mm_arena *arena, const void *p)
         return NULL;
     struct mm_extent *e = at_offset(arena, (uint64_t)((const char *)p - arena->base));
     return e && e->state == MM_EXTENT_USED && arena->base + e->offset == (const char *)p ? e : NULL;
+}
+
+void mm_arena_trim(struct mm_arena *arena, const void *p, uint64_t bytes)
+{
+    uint64_t kept = (bytes + PAGE - 1) / PAGE * PAGE;
+    bool room = make_room(arena);
+    struct mm_extent *e = used_at(arena, p);
+    if (!room || !e || kept >= e->bytes)
+        return;
+    size_t i = (size_t)(e - arena->extents);
+    e->sparse = false;
+    if (kept)
+        split(arena, i++, kept);
+    e = &arena->extents[i];
+    e->state = MM_EXTENT_FREE;
+    if (e->warm)
+        arena->warm_free += e->bytes;
+    else
+        arena->pageless -= e->bytes;
+    merge(arena, i);
 }
 
 void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err)
@@ -380,6 +450,7 @@ int mm_arena_free(struct mm_arena *arena, const void *p, struct mm_extent *punch
     if (!e)
         return -1;
     e->released = ++arena->clock;
+    e->sparse = false;
     if (!e->warm)
         arena->pageless -= e->bytes;
     if (!e->warm || arena->warm_free + e->bytes > arena->warm_limit) {

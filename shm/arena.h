@@ -12,6 +12,7 @@ struct mm_extent {
     uint64_t offset, bytes;
     enum mm_extent_state state;
     bool warm;         /* has pages; in use without: they are being taken */
+    bool sparse;       /* in use, of mm_arena_reserve_sparse */
     uint64_t released; /* when it became free: most recently used first */
 };
 
@@ -23,6 +24,8 @@ struct mm_arena {
     size_t n_extents, room;
     uint64_t clock, warm_free, warm_limit;
     uint64_t pageless; /* bytes in use whose pages are still to be taken */
+    uint64_t budget;   /* for mm_arena_reserve_sparse, which is called too often to read it each time */
+    uint64_t budget_ns;
 };
 
 /* Makes the file (memfd, else shm_open + shm_unlink) and maps it, as large as this machine's memory or the largest that
@@ -38,6 +41,12 @@ void *mm_arena_alloc(struct mm_arena *arena, uint64_t bytes, mamuto_error_t *err
 void *mm_arena_reserve(struct mm_arena *arena, uint64_t bytes, bool *cold, mamuto_error_t *err);
 int mm_arena_populate(const struct mm_arena *arena, char *p, uint64_t bytes); /* 0, or errno */
 void mm_arena_settle(struct mm_arena *arena, const void *p);
+/* A long stretch without pages, for what comes by first touch and may be much or little: half of what can be had, an
+ * eighth of what is left while there are others, and never the last eighth of it all; *bytes: how long it is. All of it
+ * counts as used until it is trimmed or freed. NULL: there is nothing to be had. */
+void *mm_arena_reserve_sparse(struct mm_arena *arena, uint64_t *bytes);
+/* Only the first bytes of it are kept (none: p is free); the rest has never been touched. */
+void mm_arena_trim(struct mm_arena *arena, const void *p, uint64_t bytes);
 /* Is memory on its way back to the kernel? */
 bool mm_arena_is_punching(const struct mm_arena *arena);
 /* Gives it back. punch: what to give back to the kernel, since more is warm than the limit; bytes 0: nothing. The caller

@@ -16,6 +16,8 @@
  *   lane.in           the lane                       seq_cst             hazard: the map's slot is not reused
  *   lane.parked       the lane; a waker (exchange)   seq_cst             futex: asleep, or about to be
  *   lane.cursor …     the lane                       release             read only when it is dead
+ *   ring.head         the lane                       release             after the entry, before its done words
+ *   ring.tail         master                         release             what it has read
  *   board.active      master                         seq_cst             bit per slot: there may be work
  *   board.ranked      master                         seq_cst             of active: to be served by priority
  *   board.polling     master                         seq_cst             it sleeps on the eventfd, or is about to
@@ -55,6 +57,9 @@ enum {
     MM_MAP_ABSENT = 8,    /* of which some items may be left out: map.groups.absent */
     MM_MAP_MARKS = 16,    /* items that failed for good are marked: map.marks */
     MM_MAP_VARIABLE = 32, /* an input has offsets: map.offsets */
+    MM_MAP_SPANS = 64,    /* lanes log what they have finished */
+    MM_MAP_EMITS = 128,   /* its function emits: map.parts */
+    MM_MAP_BUILTIN = 256, /* no function of a module: map.op */
 };
 
 /* Of a map over groups: core/run.h's struct mm_groups. Items count from the run's first one. */
@@ -81,6 +86,13 @@ struct mm_board_arg {
     int64_t stride;  /* bytes; 0: broadcast */
     uint64_t size;   /* bytes of one item; with offsets: of an element */
     uint64_t len;    /* elements of one item */
+};
+
+/* A part of the arena that lanes take slabs of: by compare-and-swap on used. */
+struct mm_board_part {
+    uint64_t offset, bytes;
+    uint64_t slab; /* bytes that are taken at once */
+    _Atomic uint64_t used;
 };
 
 /* Of an input of variable length, the offsets; its bytes are those of elements [low, high), and lie where the argument's
@@ -118,9 +130,9 @@ struct mm_board_map {
     uint64_t first, n;                      /* items [first, first + n) of the call */
     uint64_t grain_items;
     uint32_t n_grains, n_lanes;
-    uint16_t n_in, n_dims;
-    uint8_t flags; /* MM_MAP_* */
+    uint8_t n_in, n_dims;
     int8_t priority;
+    uint16_t flags; /* MM_MAP_* */
     uint16_t module;
     uint32_t function; /* index into the module */
     uint32_t retries;
@@ -135,6 +147,10 @@ struct mm_board_map {
     struct mm_board_groups groups;
     uint64_t marks;                                   /* offset into the arena: a byte an item */
     struct mm_board_offsets offsets[MAMUTO_MAX_ARGS]; /* by input; with MM_MAP_VARIABLE */
+    struct mm_board_part parts[2];
+    uint64_t element;                          /* bytes, of what it emits or gathers */
+    uint64_t emitted_items, group, offsets_at; /* core/run.h's struct mm_run_gather */
+    uint32_t op;                               /* enum mm_op */
     /* the hot line */
     _Alignas(MM_LINE) _Atomic uint32_t n_done;
     _Atomic uint32_t stop;
@@ -179,6 +195,19 @@ struct mm_lane {
     _Atomic uint32_t verdict;                  /* enum mm_verdict: why the fork server killed it */
 };
 
+/* What a lane has finished, of maps with MM_MAP_SPANS: shm/spans.c. A ring: the lane writes head, the master tail. */
+enum { MM_RING_SPANS = 1024 };
+struct mm_span_entry {
+    _Atomic uint64_t gen;
+    _Atomic uint32_t begin, end;  /* grains */
+    _Atomic uint64_t start, stop; /* ticks */
+};
+struct mm_span_ring {
+    _Alignas(MM_LINE) _Atomic uint32_t head;
+    _Alignas(MM_LINE) _Atomic uint32_t tail;
+    _Alignas(MM_LINE) struct mm_span_entry entries[MM_RING_SPANS];
+};
+
 struct mm_attached {
     _Atomic uint32_t serial; /* one up an attach: a worker that has another one mapped is forked anew */
 };
@@ -205,6 +234,7 @@ struct mm_board {
     uint64_t module_marks[MM_MAX_MODULES];   /* of their functions, as they were described */
     char module_paths[MM_MAX_MODULES][4096]; /* by module index; sparse */
     struct mm_board_map maps[MM_MAX_MAPS];
+    struct mm_span_ring rings[MM_MAX_LANES]; /* by lane; sparse */
 };
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(_Atomic uint64_t) == 8, "64-bit atomics are lock-free");

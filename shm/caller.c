@@ -13,7 +13,8 @@
 
 #include <unistd.h>
 
-static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 25, WAKE_ABOVE_US = 10, JUMP_US = 200, LEFT_ALONE = 0.7;
+static const double UNKNOWN_US = 5, MOST_US = 40, LEAST_US = 25, WAKE_ABOVE_US = 10, JUMP_US = 200, SLICE_US = 5000,
+                    LEFT_ALONE = 0.7;
 enum { OFF_WAITS = 8, OFF_MOST = 1 << 20 };
 
 static _Atomic int spinning_callers;
@@ -54,19 +55,24 @@ static void share(struct mm_jobs *jobs, struct mm_board_map *map, bool *shared)
     mm_wake_lanes(board, board->n_workers, 2, jobs->caller.self, atomic_load(&board->caller_cpu));
 }
 
-static void help(struct mm_jobs *jobs, struct mm_job *job, struct mm_board_map *map)
+/* true: it has stopped midway, so that the loop can turn. */
+static bool help(struct mm_jobs *jobs, struct mm_job *job, struct mm_board_map *map)
 {
     struct mm_board *board = jobs->pool->board;
     struct mm_taken taken;
     bool shared = false;
+    uint64_t end = mm_ticks() + (uint64_t)(SLICE_US * board->ticks_per_us);
     see_files(jobs);
     if (!mm_runner_prepare(&jobs->caller, map, job->gen))
-        return;
+        return false;
     share(jobs, map, &shared);
     while (mm_claim_next(board, map, job->gen, jobs->caller.self, &jobs->caller.pace[mm_map_slot(job->gen)], &taken)) {
         mm_runner_execute(&jobs->caller, &taken);
         share(jobs, map, &shared);
+        if (job->run->ticks && mm_ticks() > end)
+            return true;
     }
+    return false;
 }
 
 double mm_spin_us(const struct mm_board *board, double work_us)
@@ -120,12 +126,12 @@ static void spin(struct mm_jobs *jobs, struct mm_board_map *map, double limit_us
     jobs->spin_off_for = 0;
 }
 
-void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job)
+bool mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job)
 {
     struct mm_board *board = jobs->pool->board;
     struct mm_board_map *map = &board->maps[mm_map_slot(job->gen)];
-    if (job->run->help)
-        help(jobs, job, map);
+    if (job->run->help && help(jobs, job, map))
+        return true;
     double limit_us = spin_limit_us(board, map, job->run->help);
     if (jobs->spin_off)
         jobs->spin_off--;
@@ -135,8 +141,9 @@ void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job)
         atomic_fetch_sub(&spinning_callers, 1);
     }
     if (is_over(map))
-        return;
+        return false;
     if (atomic_load_explicit(&board->caller, memory_order_relaxed) == MM_CALLER_SPINS)
         mm_jobs_set_caller(jobs, MM_CALLER_SLEEPS);
     mm_wake_lanes(board, board->n_workers, 2, jobs->caller.self, -1);
+    return false;
 }

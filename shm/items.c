@@ -8,6 +8,8 @@
  */
 #include "shm/items.h"
 
+#include "shm/once.h"
+
 #include "shm/variable.h"
 
 #include <stdio.h>
@@ -139,9 +141,16 @@ bool mm_items_prepare(struct mm_runner *runner)
     struct mm_board_map *map = runner->map;
     int bad = 0;
     runner->staged = false;
-    runner->base = (mamuto_chunk_t){
-        .first = map->first, .dims = runner->dims, .seed = map->seed, .fail = on_fail, .pack = on_pack, .host = runner
-    };
+    runner->emitter.slab = NULL;
+    runner->base = (mamuto_chunk_t){ .first = map->first,
+                                     .dims = runner->dims,
+                                     .seed = map->seed,
+                                     .fail = on_fail,
+                                     .pack = on_pack,
+                                     .emit = mm_slab_emit,
+                                     .host = runner };
+    if (map->flags & MM_MAP_ONCE)
+        runner->base.fail = mm_once_fail;
     if (map->flags & MM_MAP_GROUPS)
         runner->base.first *= map->groups.group_items;
     for (unsigned j = 0; j < map->n_dims; j++)
@@ -198,6 +207,15 @@ static void spread(const struct mm_runner *runner, uint64_t begin, uint64_t end)
         memcpy(runner->base.out + (ptrdiff_t)i * runner->base.out_stride, from, size);
 }
 
+/* What the engine sees as the output are the records of what is emitted; the function has no other. */
+static void prepare_to_emit(struct mm_runner *runner, mamuto_chunk_t *chunk, uint64_t begin)
+{
+    mm_slab_begin(runner, begin, begin + chunk->count);
+    chunk->out = NULL;
+    chunk->out_size = (size_t)runner->map->element;
+    chunk->out_stride = (ptrdiff_t)chunk->out_size;
+}
+
 /* One call of the function for items [begin, end), which are at hand. out: where the results go, packed; NULL: where the
  * map says, or into the peer's buffer. */
 static enum mm_outcome call(struct mm_runner *runner, uint64_t begin, uint64_t end, char *out)
@@ -217,11 +235,21 @@ static enum mm_outcome call(struct mm_runner *runner, uint64_t begin, uint64_t e
         chunk.out = out;
     else
         chunk.out = chunk.out ? chunk.out + (ptrdiff_t)begin * chunk.out_stride : runner->peer.out.data;
+    if (runner->map->flags & MM_MAP_EMITS)
+        prepare_to_emit(runner, &chunk, begin);
+    bool once = runner->map->flags & MM_MAP_ONCE;
+    if (once)
+        mm_once_begin(runner, &chunk);
     int code = runner->run(&chunk);
-    if (code)
+    if (once)
+        mm_once_end(runner, &chunk, code);
+    else if (code)
         on_fail(&chunk, 0, code, NULL);
-    if (runner->failure.code)
+    if (runner->failure.code) {
+        if (runner->map->flags & MM_MAP_EMITS)
+            mm_slab_undo(runner);
         return MM_FAILED;
+    }
     if (scatter)
         spread(runner, begin, end);
     return MM_RAN;

@@ -16,6 +16,7 @@
 #include "shm/clock.h"
 #include "shm/park.h"
 #include "shm/place.h"
+#include "shm/spans.h"
 #include "shm/variable.h"
 
 #include <sched.h>
@@ -67,6 +68,8 @@ int mm_jobs_add_module(struct mm_jobs *jobs, uint32_t module, uint32_t n_functio
 static size_t item_bytes(const struct mm_run *run)
 {
     size_t bytes = run->out_size;
+    if (run->op != MM_OP_CALL)
+        return run->gather.bytes;
     for (int k = 0; k < run->n_in; k++) {
         const struct mm_run_arg *in = &run->in[k];
         bytes += in->offsets ? (size_t)((uint64_t)(in->high - in->low) / mm_run_n_items(run)) * in->size : in->size;
@@ -82,6 +85,8 @@ static double unit_items(const struct mm_run *run)
 
 static struct mm_cost *cost_of(struct mm_jobs *jobs, const struct mm_run *run)
 {
+    if (run->op != MM_OP_CALL)
+        return &jobs->op_costs[run->op];
     const struct mm_function *function = run->function ? run->function : run->groups->fold;
     return &jobs->costs[function->module][function->index][run->groups != NULL];
 }
@@ -208,9 +213,9 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->grain_items = cut.grain_items;
     map->n_grains = cut.n_grains;
     map->n_lanes = lanes;
-    map->n_dims = run->function ? (uint16_t)run->function->signature.n_dims : 0;
-    map->flags = (uint8_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
-                           (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
+    map->n_dims = run->function ? (uint8_t)run->function->signature.n_dims : 0;
+    map->flags = (uint16_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
+                           (run->log ? MM_MAP_SPANS : 0) | (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
     map->module = run->function ? (uint16_t)run->function->module : MM_NO_FUNCTION;
@@ -227,6 +232,8 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
         map->flags |= MM_MAP_MARKS;
         map->marks = arena_offset(jobs, run->marks);
     }
+    if (run->parts || run->op != MM_OP_CALL)
+        mm_room_describe(jobs->pool, run, map);
     atomic_store_explicit(&map->n_done, 0, memory_order_relaxed);
     atomic_store_explicit(&map->stop, 0, memory_order_relaxed);
     atomic_store_explicit(&map->busy_ticks, 0, memory_order_relaxed);
@@ -280,6 +287,8 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     mm_map_prefetch_to_fill(map);
     double item_ticks = estimate(jobs, run);
     int code = mm_place_arrays(jobs->pool, map, run, err);
+    if (!code && run->parts)
+        code = mm_room_take(jobs->pool, &cost_of(jobs, run)->emitted, run, err);
     if (code)
         return code;
     uint64_t gen = next_gen(job, slot, map);
@@ -291,6 +300,10 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     job->progress = 0;
     jobs->reusable &= ~(UINT64_C(1) << slot);
     fill(jobs, job->gen, map, run, item_ticks);
+    if (run->log && (code = mm_spans_begin(run, map, err)) != 0) {
+        job->run = NULL;
+        return code;
+    }
     memcpy(job->shape, shape_of(map), sizeof job->shape);
     run->job = job;
     jobs->used |= UINT64_C(1) << slot;
@@ -378,6 +391,9 @@ void mm_jobs_remove(struct mm_jobs *jobs, struct mm_job *job)
     struct mm_board_map *map = mm_job_map(jobs, job);
     unsigned slot = mm_map_slot(job->gen);
     learn_cost(jobs, job, map);
+    if (job->run->parts)
+        mm_room_close(jobs->pool, job->saw_death || job->stopping ? NULL : &cost_of(jobs, job->run)->emitted, job->run,
+                      map);
     mm_account_settle(jobs, job);
     atomic_fetch_and(&jobs->pool->board->active, ~(UINT64_C(1) << slot));
     if (job->run->priority)

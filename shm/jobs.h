@@ -4,6 +4,7 @@
 
 #include "core/run.h"
 #include "shm/pool.h"
+#include "shm/room.h"
 #include "shm/run.h"
 
 /* From map.first to the end of map.out. */
@@ -26,6 +27,7 @@ struct mm_job {
 struct mm_cost {
     double item_ticks; /* 0: not known */
     size_t item_bytes; /* that it was measured with */
+    struct mm_emitted emitted;
 };
 
 struct mm_record_list {
@@ -40,6 +42,7 @@ struct mm_jobs {
     uint64_t reusable;                          /* slots that are known to be */
     struct mm_cost (*costs[MM_MAX_MODULES])[2]; /* by function index; as itself, in runs over groups */
     uint32_t n_costs[MM_MAX_MODULES];
+    struct mm_cost op_costs[MM_N_OPS];   /* of what needs no function */
     bool dead[MM_MAX_LANES];             /* known to be, and not yet forked again */
     struct mm_death later[MM_MAX_LANES]; /* deaths whose sweep was put off */
     uint32_t n_later;
@@ -88,8 +91,8 @@ void mm_jobs_on_all_dead(struct mm_jobs *jobs);
 void mm_jobs_set_caller(struct mm_jobs *jobs, enum mm_caller caller);
 /* How long a map of so much work takes while its caller spins, and so has a CPU for itself. */
 double mm_spin_us(const struct mm_board *board, double work_us);
-/* The caller works and spins for a job; see core/node.h. */
-void mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job);
+/* The caller works and spins for a job; true: it has worked for a while, and there is more. See core/node.h. */
+bool mm_jobs_assist(struct mm_jobs *jobs, struct mm_job *job);
 int mm_jobs_prepare_help(struct mm_jobs *jobs, uint32_t module, mamuto_error_t *err);
 
 #endif

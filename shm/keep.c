@@ -19,9 +19,6 @@
 
 /* --- what is copied where ------------------------------------------------------------------------------------------ */
 
-/* Items that lie apart are packed. Those that touch or overlap, a window that slides, stay as they are. */
-static bool is_apart(const struct mm_run_arg *in) { return !in->offsets && mm_stride_abs(in->stride) > in->size; }
-
 /* Where the caller's items lie; nowhere, if there are none. */
 static struct mm_span span_of(const struct mm_keep *keep)
 {
@@ -31,7 +28,7 @@ static struct mm_span span_of(const struct mm_keep *keep)
 
 static uint64_t items_bytes(const struct mm_keep *keep)
 {
-    return is_apart(&keep->in) ? keep->n * keep->in.size : span_of(keep).bytes;
+    return mm_span_is_apart(&keep->in) ? keep->n * keep->in.size : span_of(keep).bytes;
 }
 
 static uint64_t offsets_bytes(const struct mm_keep *keep)
@@ -59,24 +56,13 @@ static void lay_out(struct mm_keeping *keeping, bool cold)
     struct mm_copy_job *job = &keeping->job;
     struct mm_span span = span_of(keeping->keep);
     *job = (struct mm_copy_job){ .owner = keeping, .into_arena = true, .cold = cold, .look = true };
-    add_copy(job, keeping->room, is_apart(in) ? span.low + span.back : span.low, items_bytes(keeping->keep));
-    if (is_apart(in) && job->n_copies) {
+    add_copy(job, keeping->room, mm_span_is_apart(in) ? span.low + span.back : span.low, items_bytes(keeping->keep));
+    if (mm_span_is_apart(in) && job->n_copies) {
         job->copies[0].size = in->size;
         job->copies[0].to_stride = (ptrdiff_t)in->size;
         job->copies[0].from_stride = in->stride;
     }
     add_copy(job, keeping->room + keeping->offsets_at, in->offsets, offsets_bytes(keeping->keep));
-}
-
-/* The array that begins so far before p. */
-static const void *array_at(const char *p, uint64_t before)
-{
-    union {
-        const char *at;
-        uintptr_t number;
-    } u = { .at = p };
-    u.number -= (uintptr_t)before;
-    return u.at;
 }
 
 /* What is kept is the copy, from now on. */
@@ -88,9 +74,9 @@ static void become_copy(struct mm_keep *keep, const struct mm_keeping *keeping)
         int64_t *offsets;
     } at = { .room = keeping->room + keeping->offsets_at };
     if (in->offsets) {
-        in->data = array_at(keeping->room, (uint64_t)in->low * in->size);
+        in->data = mm_span_array(keeping->room, (uint64_t)in->low * in->size);
         in->offsets = at.offsets;
-    } else if (is_apart(in)) {
+    } else if (mm_span_is_apart(in)) {
         in->data = keeping->room;
         in->stride = (ptrdiff_t)in->size;
     } else

@@ -126,6 +126,8 @@ int mm_outputs_add(struct mm_outputs *outputs, uint32_t lane, int fd, int pipe, 
     stream->pipe = pipe;
     end_stream(place_of(outputs, lane, fd));
     *place_of(outputs, lane, fd) = stream;
+    if (lane >= outputs->n_lanes)
+        outputs->n_lanes = lane + 1;
     uv_poll_start(&stream->poll, UV_READABLE, on_ready);
     uv_unref((uv_handle_t *)&stream->poll);
     return 0;
@@ -133,7 +135,7 @@ int mm_outputs_add(struct mm_outputs *outputs, uint32_t lane, int fd, int pipe, 
 
 void mm_outputs_drain(struct mm_outputs *outputs)
 {
-    for (uint32_t lane = 0; lane < MM_MAX_LANES; lane++)
+    for (uint32_t lane = 0; lane < outputs->n_lanes; lane++)
         for (int k = 0; k < 2; k++)
             if (outputs->streams[lane][k])
                 drain(outputs->streams[lane][k]);
@@ -150,7 +152,7 @@ void mm_outputs_end_worker(struct mm_outputs *outputs, uint32_t lane)
 
 void mm_outputs_close(struct mm_outputs *outputs)
 {
-    for (uint32_t lane = 0; lane < MM_MAX_LANES; lane++)
+    for (uint32_t lane = 0; lane < outputs->n_lanes; lane++)
         for (int k = 0; k < 2; k++)
             end_stream(&outputs->streams[lane][k]);
 }

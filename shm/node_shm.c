@@ -17,6 +17,7 @@
 #include "shm/loop_watch.h"
 #include "shm/node_shm.h"
 #include "shm/park.h"
+#include "shm/spans.h"
 
 #include <stdio.h>
 
@@ -59,6 +60,7 @@ static void finish(struct mm_node *node, struct mm_job *job)
     struct report report = { node, stage ? stage->run : run };
     mm_outputs_drain(&node->outputs); /* what its items have printed comes before its end */
     int status = mm_jobs_result(&node->jobs, job, &failed, &err, report_item, &report);
+    mm_spans_finish(&node->jobs, job);
     mm_jobs_remove(&node->jobs, job);
     node->restarts = 0;
     if (stage)
@@ -147,19 +149,21 @@ static void cancel(struct mm_node *node, struct mm_run *map)
     set_timer(node);
 }
 
-static void assist(struct mm_node *node, struct mm_run *map)
+static bool assist(struct mm_node *node, struct mm_run *map)
 {
     if (!map->job) /* it waits for memory or a slot */
-        return;
+        return false;
     struct mm_job *job = map->job;
     _Atomic uint32_t *polling = &node->pool.board->polling; /* workers read it: written only where it changes */
     if (node->jobs.used == UINT64_C(1) << mm_map_slot(job->gen) && atomic_load_explicit(polling, memory_order_relaxed))
         atomic_store(polling, 0);
-    mm_jobs_assist(&node->jobs, job);
-    if (mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)
+    bool more = mm_jobs_assist(&node->jobs, job);
+    if (mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED) {
         finish(node, job);
-    else
-        check_all(node);
+        return false;
+    }
+    check_all(node);
+    return more;
 }
 
 static int prepare_help(struct mm_node *node, uint32_t module, mamuto_error_t *err)
@@ -284,6 +288,7 @@ static void lose(struct mm_node *node, const mamuto_error_t *err)
         if (!job->run)
             continue;
         struct mm_run *map = job->run;
+        mm_spans_finish(&node->jobs, job);
         mm_jobs_remove(&node->jobs, job);
         if (!mm_stager_find(&node->stager, map))
             node->events->on_ran(node->owner, map, MAMUTO_EHOST, 0, err);
@@ -445,8 +450,12 @@ static void close_node(struct mm_node *node)
     node->state = CLOSING;
     mm_stager_stop(&node->stager);
     mm_keeper_stop(&node->keeper);
-    for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++)
-        node->jobs.slots[slot].run = NULL;
+    for (unsigned slot = 0; slot < MM_MAX_MAPS; slot++) {
+        struct mm_job *job = &node->jobs.slots[slot];
+        if (job->run && !mm_stager_find(&node->stager, job->run))
+            mm_spans_finish(&node->jobs, job);
+        job->run = NULL;
+    }
     node->jobs.used = 0;
     mm_loop_unwatch(&node->control);
     mm_pool_stop(&node->pool, false);
@@ -486,8 +495,12 @@ const struct mm_node_ops mm_node_shm = { .kind = "shm",
                                          .free = mm_node_shm_free,
                                          .array_bytes = mm_node_shm_array_bytes,
                                          .attach = mm_node_shm_attach,
+                                         .reserve = mm_node_shm_reserve,
+                                         .settle = mm_node_shm_settle,
                                          .keep = mm_node_shm_keep,
                                          .cancel_keep = mm_node_shm_cancel_keep,
                                          .drop = mm_node_shm_drop,
                                          .workers = mm_node_shm_workers,
+                                         .progress = mm_node_shm_progress,
+                                         .spans = mm_node_shm_spans,
                                          .describe = mm_node_shm_describe };

@@ -33,10 +33,14 @@ struct mm_node {
 
 /* Of the operations, those that only tell: node_calls.c. */
 int mm_node_shm_workers(const struct mm_node *node);
+void mm_node_shm_progress(struct mm_node *node, const struct mm_run *run, uint64_t *done, uint64_t *failed);
+bool mm_node_shm_spans(struct mm_node *node, const struct mm_run *run);
 void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state);
 
 /* Of the operations, those of memory: node_arrays.c. */
 void *mm_node_shm_alloc(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void *mm_node_shm_reserve(struct mm_node *node, size_t bytes, mamuto_error_t *err);
+void mm_node_shm_settle(struct mm_node *node, void *p);
 void mm_node_shm_free(struct mm_node *node, void *p);
 uint64_t mm_node_shm_array_bytes(const struct mm_node *node, const void *p);
 int mm_node_shm_attach(struct mm_node *node, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);

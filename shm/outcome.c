@@ -31,6 +31,23 @@ static void collect(struct mm_board_map *map, uint64_t gen, struct mm_record_lis
     qsort(list->at, list->n, sizeof *list->at, by_item);
 }
 
+/* No item may be run twice, and this one was lost with its worker. */
+static void say_lost(mamuto_error_t *err, const struct mm_record *record, uint32_t timeout_ms, const char *text)
+{
+    unsigned long long item = record->item;
+    static const char why[] = "and is not run again (once)";
+    if (record->code == MAMUTO_ETIMEOUT)
+        mm_error_set(err, MAMUTO_ETIMEOUT,
+                     "item %llu may have run, %s: what worker %d ran took longer than %u ms, and it was killed", item,
+                     why, record->worker, timeout_ms);
+    else if (record->signal)
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d died of signal %d (%s)", item, why,
+                     record->worker, record->signal, strsignal(record->signal));
+    else
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d ended: %s", item, why, record->worker,
+                     text);
+}
+
 /* What failed, as a sentence names it. */
 static void name(const struct mm_board_map *map, const struct mm_record *record, char *what, size_t size)
 {
@@ -50,6 +67,7 @@ static uint64_t item_of(const struct mm_board_map *map, const struct mm_record *
 
 static void say(mamuto_error_t *err, const struct mm_record *record, const struct mm_board_map *map)
 {
+    uint32_t timeout_ms = map->timeout_ms;
     char text[MM_RECORD_TEXT], what[32];
     memcpy(text, record->text, sizeof text);
     text[sizeof text - 1] = '\0';
@@ -57,6 +75,8 @@ static void say(mamuto_error_t *err, const struct mm_record *record, const struc
     name(map, record, what, sizeof what);
     if (record->item == MAMUTO_NO_ITEM)
         mm_error_set(err, record->code, "%s", text);
+    else if (map->flags & MM_MAP_ONCE && record->code != MAMUTO_EITEM)
+        say_lost(err, record, timeout_ms, text);
     else if (record->code == MAMUTO_ETIMEOUT)
         mm_error_set(err, MAMUTO_ETIMEOUT, "%s took longer than %u ms; worker %d, which ran it, was killed", what,
                      map->timeout_ms, record->worker);

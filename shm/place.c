@@ -54,7 +54,7 @@ static int place_result(const struct mm_pool *pool, struct mm_board_map *map, co
 int mm_place_arrays(const struct mm_pool *pool, struct mm_board_map *map, const struct mm_run *run, mamuto_error_t *err)
 {
     uint64_t inline_used = 0;
-    map->n_in = (uint16_t)run->n_in;
+    map->n_in = (uint8_t)run->n_in;
     for (int k = 0; k < run->n_in; k++)
         if ((map->in[k] = place_input(pool, map, run, k, &inline_used)).where == MM_WHERE_NONE)
             return mm_error_set(err, MAMUTO_EARGS, "argument %d begins in %s", k, in_part);

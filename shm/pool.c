@@ -1,6 +1,6 @@
 /* The owner's side: makes board and arena, starts the fork server, keeps its socket, frees everything at the end.
  *
- * Maps on the board are shm/jobs.c's. The board outlives a fork server that dies: a new one is started on it, its lanes
+ * Maps on the board are shm/jobs.c's, attached files shm/attach.c's. The board outlives a fork server that dies: a new one is started on it, its lanes
  * having been swept like any dead worker's, so nothing is lost but time. The life pipe's read end is here, its write end
  * with the fork server and its children alone: it ends when the last of them is gone.
  * Called from the owner's thread; blocks only to vfork and for pages in mm_arena_alloc.
@@ -8,8 +8,8 @@
 #include "shm/pool.h"
 
 #include "core/alloc.h"
+#include "shm/attach.h"
 #include "shm/clock.h"
-#include "shm/forkserver.h"
 #include "shm/park.h"
 #include "shm/spawn.h"
 #include "shm/workdir.h"
@@ -22,7 +22,6 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -84,17 +83,7 @@ int mm_pool_init(struct mm_pool *pool, const struct mm_pool_config *config, cons
     return code;
 }
 
-int mm_pool_tell(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b)
-{
-    pool->message.type = type;
-    pool->message.id = id;
-    pool->message.a = a;
-    pool->message.b = b;
-    pool->message.text_bytes = 0;
-    return mm_control_send(pool->control, &pool->message, -1) ? MAMUTO_ESYSTEM : 0;
-}
-
-static int hand_over(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b, int fd)
+int mm_pool_hand_over(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b, int fd)
 {
     struct mm_message *message = &pool->message;
     message->type = type;
@@ -105,32 +94,33 @@ static int hand_over(struct mm_pool *pool, enum mm_message_type type, uint32_t i
     return mm_control_send(pool->control, message, fd);
 }
 
+int mm_pool_tell(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b)
+{
+    return mm_pool_hand_over(pool, type, id, a, b, -1) ? MAMUTO_ESYSTEM : 0;
+}
+
 static int send_set_up(struct mm_pool *pool, int life_write)
 {
-    int code = hand_over(pool, MM_MSG_BOARD, 0, (int64_t)sizeof *pool->board, 0, pool->board_fd);
+    int code = mm_pool_hand_over(pool, MM_MSG_BOARD, 0, (int64_t)sizeof *pool->board, 0, pool->board_fd);
     if (!code)
-        code = hand_over(pool, MM_MSG_ARENA, 0, (int64_t)pool->arena.bytes, 0, pool->arena.fd);
+        code = mm_pool_hand_over(pool, MM_MSG_ARENA, 0, (int64_t)pool->arena.bytes, 0, pool->arena.fd);
     if (!code)
-        code = hand_over(pool, MM_MSG_EVENT, 0, 0, 0, pool->event);
+        code = mm_pool_hand_over(pool, MM_MSG_EVENT, 0, 0, 0, pool->event);
     if (!code)
-        code = hand_over(pool, MM_MSG_LIFE, 0, 0, 0, life_write);
-    for (uint32_t i = 0; !code && i < MM_MAX_ATTACHED; i++)
-        if (pool->attached[i].base) {
-            pool->message.serial = atomic_load(&pool->board->attached[i].serial);
-            code = hand_over(pool, MM_MSG_ATTACH, i, pool->attached[i].offset, (int64_t)pool->attached[i].bytes,
-                             pool->attached[i].fd);
-        }
+        code = mm_pool_hand_over(pool, MM_MSG_LIFE, 0, 0, 0, life_write);
     if (!code)
-        code = hand_over(pool, MM_MSG_PLACE, 0, pool->config.nice, 0, pool->workdir_fd);
+        code = mm_attach_hand_over(pool);
+    if (!code)
+        code = mm_pool_hand_over(pool, MM_MSG_PLACE, 0, pool->config.nice, 0, pool->workdir_fd);
     pool->message.serial = atomic_load(&pool->board->attach_serial);
     if (!code)
-        code = hand_over(
+        code = mm_pool_hand_over(
             pool, MM_MSG_START, (uint32_t)pool->config.workers, pool->config.pin,
             (pool->config.core_dumps ? MM_START_CORE_DUMPS : 0) | (pool->config.output ? MM_START_OUTPUT : 0), -1);
     for (size_t i = 0; !code && i < pool->arena.n_extents; i++) /* asked for, and not answered by the one before */
         if (pool->arena.extents[i].state == MM_EXTENT_PUNCHING)
-            code = hand_over(pool, MM_MSG_PUNCH, 0, (int64_t)pool->arena.extents[i].offset,
-                             (int64_t)pool->arena.extents[i].bytes, -1);
+            code = mm_pool_hand_over(pool, MM_MSG_PUNCH, 0, (int64_t)pool->arena.extents[i].offset,
+                                     (int64_t)pool->arena.extents[i].bytes, -1);
     return code;
 }
 
@@ -262,23 +252,10 @@ static void handle(struct mm_pool *pool, int fd)
     }
 }
 
-/* Tells of files that were given back; one that the socket has no room for is told of later, its place kept till then. */
-static void send_detaches(struct mm_pool *pool)
-{
-    for (uint64_t left = pool->detaching; left && pool->control >= 0; left &= left - 1) {
-        pool->message.serial = atomic_load(&pool->board->attach_serial) + 1;
-        if (mm_pool_tell(pool, MM_MSG_DETACH, (uint32_t)__builtin_ctzll(left), 0, 0) != 0)
-            return;
-        pool->detaching &= ~(left & -left);
-        atomic_fetch_add(&pool->board->attach_serial, 1); /* workers are forked anew, without it */
-        mm_wake_all(pool->board);
-    }
-}
-
 bool mm_pool_on_control(struct mm_pool *pool)
 {
     int got = 1, fd;
-    send_detaches(pool);
+    mm_attach_tell_detached(pool);
     while (pool->control >= 0 && (got = mm_control_receive(pool->control, &pool->message, &fd)) > 0)
         handle(pool, fd);
     return got == -EAGAIN;
@@ -348,11 +325,7 @@ void mm_pool_fini(struct mm_pool *pool)
     mm_pool_close_life(pool);
     if (pool->event >= 0)
         close(pool->event);
-    for (uint32_t i = 0; i < MM_MAX_ATTACHED; i++)
-        if (pool->attached[i].base) {
-            munmap(pool->attached[i].base, pool->attached[i].bytes);
-            close(pool->attached[i].fd);
-        }
+    mm_attach_fini(pool);
     mm_arena_fini(&pool->arena);
     if (pool->board)
         munmap(pool->board, sizeof *pool->board);
@@ -383,7 +356,7 @@ bool mm_pool_respawn(struct mm_pool *pool, uint32_t lane)
     return asked;
 }
 
-/* --- modules, arrays, files ------------------------------------------------------------------------------------ */
+/* --- modules and arrays ------------------------------------------------------------------------------------ */
 
 int mm_pool_load(struct mm_pool *pool, uint32_t module, const char *path, const char *cc, char *const *cflags,
                  char *const *libs, mamuto_error_t *err)
@@ -409,94 +382,18 @@ int mm_pool_load(struct mm_pool *pool, uint32_t module, const char *path, const 
     return code ? mm_error_system(err, -code, "module %s: cannot ask the fork server to load it", path) : 0;
 }
 
-static int check_file(int fd, int64_t offset, size_t bytes, mamuto_error_t *err)
-{
-    struct stat status;
-    if (fstat(fd, &status) != 0)
-        return mm_error_system(err, errno, "mamuto_attach: fd %d", fd);
-    int64_t page = sysconf(_SC_PAGESIZE);
-    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY)
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: fd %d is open for writing alone: open it for reading",
-                            fd);
-    if (bytes == 0)
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: 0 bytes of fd %d: there is nothing to attach", fd);
-    if (offset < 0 || offset % page != 0)
-        return mm_error_set(err, MAMUTO_EINVAL,
-                            "mamuto_attach: offset %lld is not 0 or a positive multiple of the page size, %lld",
-                            (long long)offset, (long long)page);
-    if (!S_ISREG(status.st_mode))
-        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_attach: fd %d is not a regular file", fd);
-    if (offset > status.st_size || bytes > (uint64_t)(status.st_size - offset))
-        return mm_error_set(err, MAMUTO_EINVAL,
-                            "mamuto_attach: bytes %lld to %lld + %zu are not all in the file, which has "
-                            "%lld",
-                            (long long)offset, (long long)offset, bytes, (long long)status.st_size);
-    return 0;
-}
-
-int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err)
-{
-    int code = check_file(fd, offset, bytes, err);
-    if (code)
-        return code;
-    uint32_t i = 0;
-    send_detaches(pool);
-    while (i < MM_MAX_ATTACHED && (pool->attached[i].base || pool->detaching >> i & 1))
-        i++;
-    if (i == MM_MAX_ATTACHED)
-        return mm_error_set(err, MAMUTO_ENOMEM, "mamuto_attach: %d files are attached, no more can be",
-                            MM_MAX_ATTACHED);
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, MM_CONTROL_FD + 1);
-    if (copy < 0)
-        return mm_error_system(err, errno, "mamuto_attach: cannot duplicate fd %d", fd);
-    void *base = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, offset);
-    pool->message.serial = atomic_load(&pool->board->attach_serial) + 1;
-    atomic_store(&pool->board->attached[i].serial, pool->message.serial);
-    code = base == MAP_FAILED ? errno : -hand_over(pool, MM_MSG_ATTACH, i, offset, (int64_t)bytes, copy);
-    if (code) {
-        if (base != MAP_FAILED)
-            munmap(base, bytes);
-        close(copy);
-        return mm_error_system(err, code, "mamuto_attach: cannot map %zu bytes of fd %d", bytes, fd);
-    }
-    pool->attached[i] = (struct mm_attachment){ base, bytes, offset, copy };
-    pool->n_attached = i < pool->n_attached ? pool->n_attached : i + 1;
-    atomic_fetch_add(&pool->board->attach_serial, 1);
-    mm_wake_all(pool->board);
-    *p = base;
-    return 0;
-}
-
-static int detach(struct mm_pool *pool, const void *p)
-{
-    for (uint32_t i = 0; i < MM_MAX_ATTACHED; i++) {
-        struct mm_attachment *file = &pool->attached[i];
-        if (!file->base || file->base != p)
-            continue;
-        munmap(file->base, file->bytes);
-        close(file->fd);
-        *file = (struct mm_attachment){ 0 };
-        pool->detaching |= UINT64_C(1) << i;
-        send_detaches(pool);
-        return 0;
-    }
-    return -1;
-}
-
 uint64_t mm_pool_size(const struct mm_pool *pool, const void *p)
 {
-    for (uint32_t i = 0; p && i < pool->n_attached; i++)
-        if (pool->attached[i].base == p)
-            return pool->attached[i].bytes;
-    return mm_arena_size(&pool->arena, p);
+    const struct mm_attachment *file = mm_attach_of(pool, p);
+    return file ? file->bytes : mm_arena_size(&pool->arena, p);
 }
 
 int mm_pool_free(struct mm_pool *pool, const void *p)
 {
     struct mm_extent punch;
-    send_detaches(pool);
+    mm_attach_tell_detached(pool);
     if (mm_arena_free(&pool->arena, p, &punch) != 0)
-        return detach(pool, p);
+        return mm_attach_give_back(pool, p);
     if (punch.bytes &&
         (pool->control < 0 || mm_pool_tell(pool, MM_MSG_PUNCH, 0, (int64_t)punch.offset, (int64_t)punch.bytes) != 0))
         mm_arena_punch(&pool->arena, &punch); /* there is nobody to do it */
@@ -509,16 +406,11 @@ enum mm_where mm_pool_locate(const struct mm_pool *pool, const void *p, uint64_t
     *region = 0;
     if (mm_arena_holds(&pool->arena, p))
         return mm_arena_find(&pool->arena, p, bytes, offset) ? MM_WHERE_ARENA : MM_WHERE_NONE;
-    for (uint32_t i = 0; i < pool->n_attached; i++) {
-        const struct mm_attachment *file = &pool->attached[i];
-        uintptr_t at = (uintptr_t)p, base = (uintptr_t)file->base;
-        if (!file->base || at < base || at - base >= file->bytes)
-            continue;
-        if (bytes > file->bytes - (at - base))
-            return MM_WHERE_NONE;
-        *region = i;
-        *offset = at - base;
-        return MM_WHERE_ATTACHED;
+    const struct mm_attachment *file = mm_attach_around(pool, p);
+    if (file) {
+        *region = (uint32_t)(file - pool->attached);
+        *offset = (uint64_t)(uintptr_t)p - (uintptr_t)file->base;
+        return bytes <= file->bytes - *offset ? MM_WHERE_ATTACHED : MM_WHERE_NONE;
     }
     *offset = (uint64_t)(uintptr_t)p;
     return MM_WHERE_PRIVATE;

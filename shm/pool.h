@@ -79,11 +79,12 @@ void mm_pool_end_server(struct mm_pool *pool);
 /* Frees everything; no process is left. */
 void mm_pool_fini(struct mm_pool *pool);
 
-/* Sends a message of no text. 0, or ESYSTEM. */
+/* Sends a message of no text, and with it a descriptor (-1: none). 0 or -errno. */
+int mm_pool_hand_over(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b, int fd);
+/* The same without a descriptor. 0, or ESYSTEM. */
 int mm_pool_tell(struct mm_pool *pool, enum mm_message_type type, uint32_t id, int64_t a, int64_t b);
 int mm_pool_load(struct mm_pool *pool, uint32_t module, const char *path, const char *cc, char *const *cflags,
                  char *const *libs, mamuto_error_t *err);
-int mm_pool_attach(struct mm_pool *pool, int fd, int64_t offset, size_t bytes, const void **p, mamuto_error_t *err);
 /* Gives an array or a file back. -1: it is none of this pool's. */
 int mm_pool_free(struct mm_pool *pool, const void *p);
 /* Bytes of the array or file that begins at p; 0: there is none. */

@@ -10,9 +10,12 @@
 #include "shm/run.h"
 
 #include "shm/clock.h"
+#include "shm/gather.h"
 #include "shm/group.h"
 #include "shm/items.h"
+#include "shm/once.h"
 #include "shm/park.h"
+#include "shm/spans.h"
 
 #include <stdio.h>
 
@@ -33,7 +36,7 @@ bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint6
         return true;
     runner->gen = gen;
     runner->map = map;
-    runner->run = NULL;
+    runner->run = map->flags & MM_MAP_BUILTIN ? mm_gather_function(map->op) : NULL;
     if (map->module != MM_NO_FUNCTION)
         runner->run = runner->modules[map->module].functions[map->function]->run;
     if (map->flags & MM_MAP_GROUPS)
@@ -62,6 +65,11 @@ static enum mm_outcome run_items(struct mm_runner *runner, uint64_t begin, uint6
     runner->failure.code = 0;
     runner->failure.node_item = 0;
     return runner->map->flags & MM_MAP_GROUPS ? run_groups(runner, begin, end) : mm_items_run(runner, begin, end);
+}
+
+bool mm_runner_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    return run_items(runner, begin, end) == MM_RAN;
 }
 
 /* Items that take about so long, of at most `all`. */
@@ -163,6 +171,7 @@ static enum mm_outcome run_one(struct mm_runner *runner, struct mm_lane *lane, u
  * changes with it in one store, so that a death leaves both in step. true: all grains of the map look done. */
 static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
 {
+    uint64_t start = mm_ticks();
     struct mm_board_map *map = runner->map;
     struct mm_lane *lane = &runner->board->lanes[runner->self];
     uint64_t item = taken->first_item;
@@ -175,6 +184,9 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
                 return complete;
             failed += outcome == MM_FAILED;
             if (item + 1 == end) {
+                if (map->flags & MM_MAP_SPANS)
+                    mm_spans_log(runner->board, runner->self, runner->gen, grain, grain + 1, start);
+                start = mm_ticks();
                 complete = mm_grain_commit(map, runner->gen, grain, failed);
                 failed = 0;
             }
@@ -191,21 +203,34 @@ static bool run_singly(struct mm_runner *runner, const struct mm_taken *taken)
     return complete;
 }
 
+/* A chunk that ran whole took so long. */
+static void account(struct mm_runner *runner, const struct mm_taken *taken, uint64_t ticks)
+{
+    struct mm_board_map *map = runner->map;
+    runner->busy_ticks += ticks;
+    uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
+    mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
+    MM_POINT("ran");
+    atomic_fetch_add_explicit(&map->busy_ticks, ticks, memory_order_relaxed);
+    MM_POINT("timed");
+}
+
 void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken)
 {
     struct mm_board_map *map = runner->map;
     struct mm_lane *lane = &runner->board->lanes[runner->self];
-    bool complete = false;
+    bool complete = false, once = map->flags & MM_MAP_ONCE;
     uint64_t start = mm_ticks();
-    enum mm_outcome outcome = taken->singly ? MM_FAILED : run_whole(runner, taken);
-    if (outcome == MM_RAN) {
-        uint64_t ticks = mm_ticks() - start;
-        runner->busy_ticks += ticks;
-        uint64_t items = mm_grain_item(map, taken->end) - mm_grain_item(map, taken->begin);
-        mm_pace_learn(&runner->pace[mm_map_slot(runner->gen)], items, ticks, runner->board->ticks_per_us);
-        MM_POINT("ran");
-        atomic_fetch_add_explicit(&map->busy_ticks, ticks, memory_order_relaxed);
-        MM_POINT("timed");
+    enum mm_outcome outcome = once || taken->singly ? MM_FAILED : run_whole(runner, taken);
+    if (once) {
+        complete = mm_once_run(runner, taken);
+        if (!mm_map_stopped(map))
+            account(runner, taken, mm_ticks() - start);
+        mm_claim_release(lane);
+    } else if (outcome == MM_RAN) {
+        account(runner, taken, mm_ticks() - start);
+        if (map->flags & MM_MAP_SPANS)
+            mm_spans_log(runner->board, runner->self, runner->gen, taken->begin, taken->end, start);
         complete = mm_chunk_commit(map, runner->gen, lane, taken->begin, taken->end);
     } else {
         if (outcome == MM_FAILED) {

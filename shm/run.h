@@ -5,6 +5,7 @@
 #include "shm/claim.h"
 #include "shm/load.h"
 #include "shm/peer.h"
+#include "shm/slab.h"
 
 /* How this process sees the data: two views of the arena, so that a function cannot write into its arguments. */
 struct mm_view {
@@ -23,6 +24,7 @@ struct mm_failure {
     char text[MM_RECORD_TEXT];
 };
 
+enum { MM_ONCE_ITEMS = 8192 }; /* of a call, where no item may be run twice */
 /* Folding, and its buffers: shm/group.c. */
 struct mm_folder {
     int (*run)(mamuto_chunk_t *);
@@ -39,6 +41,8 @@ struct mm_runner {
     struct mm_peer peer;
     struct mm_buffer packed[MAMUTO_MAX_ARGS];
     struct mm_pace pace[MM_MAX_MAPS];
+    struct mm_slab slabs[MM_MAX_MAPS];
+    struct mm_emitter emitter; /* slab NULL: the function of this map does not emit */
     /* of the map that it is prepared for */
     uint64_t gen;
     struct mm_board_map *map;
@@ -50,8 +54,10 @@ struct mm_runner {
     bool scatter;                            /* a packed block is spread over the strided result */
     const int64_t *offsets[MAMUTO_MAX_ARGS]; /* of item offsets_first; NULL: the input has none */
     uint64_t offsets_first;
-    struct mm_failure failure; /* of the call that runs */
-    uint64_t busy_ticks;       /* that it spent on items */
+    struct mm_failure failure;                /* of the call that runs */
+    uint64_t busy_ticks;                      /* that it spent on items */
+    bool any_once_failed;                     /* of a map with MM_MAP_ONCE, in the call that runs: shm/once.c */
+    uint64_t once_failed[MM_ONCE_ITEMS / 64]; /* bit per item */
 };
 
 enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };
@@ -61,6 +67,8 @@ enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };
 bool mm_runner_prepare(struct mm_runner *runner, struct mm_board_map *map, uint64_t gen);
 /* Runs what was taken to its commit or release. */
 void mm_runner_execute(struct mm_runner *runner, struct mm_taken *taken);
+/* Items [begin, end) of the map, in one call. false: the map is stopped. For MM_MAP_ONCE. */
+bool mm_runner_items(struct mm_runner *runner, uint64_t begin, uint64_t end);
 /* Ends the map with a failure of no item, whatever on_error says. */
 void mm_runner_stop(struct mm_runner *runner, int code, const char *text);
 /* Adds a failure to the map's records, if there is room. item: of the call, or MAMUTO_NO_ITEM. */

@@ -24,9 +24,6 @@ static bool is_private(const struct mm_pool *pool, const struct mm_span *span)
     return span->bytes && mm_pool_locate(pool, span->low, span->bytes, &region, &offset) == MM_WHERE_PRIVATE;
 }
 
-/* Items that lie apart are packed: what lies between them is not copied. */
-static bool is_packed(const struct mm_run_arg *in) { return !in->offsets && mm_stride_abs(in->stride) > in->size; }
-
 /* Bytes of input k that must be copied; 0: none, it is shared or small enough to travel on the board. */
 static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run, int k, uint64_t *inline_used)
 {
@@ -37,7 +34,7 @@ static uint64_t input_bytes(const struct mm_pool *pool, const struct mm_run *run
         return 0;
     if (!in->stride && mm_inline_take(inline_used, in->size, &at))
         return 0;
-    return is_packed(in) ? mm_run_n_items(run) * in->size : span.bytes;
+    return mm_span_is_apart(in) ? mm_run_n_items(run) * in->size : span.bytes;
 }
 
 static uint64_t offsets_bytes(const struct mm_pool *pool, const struct mm_run *run, int k)
@@ -84,17 +81,6 @@ static bool measure(const struct mm_stager *stager, struct mm_stage *stage)
     return fits && add_room(&stage->bytes, result_bytes(stager->pool, stage->run));
 }
 
-/* The array that begins so far before p. */
-static void *array_at(char *p, uint64_t before)
-{
-    union {
-        char *at;
-        uintptr_t number;
-    } u = { .at = p };
-    u.number -= (uintptr_t)before;
-    return u.at;
-}
-
 static struct mm_copy *add_copy(struct mm_copy_job *job, char *to, const char *from, uint64_t bytes, int argument)
 {
     struct mm_copy *copy = &job->copies[job->n_copies++];
@@ -115,10 +101,10 @@ static void lay_out_input(struct mm_stage *stage, struct mm_copy_job *job, int k
     struct mm_span span = mm_span_of_input(run, k);
     struct mm_copy *copy = add_copy(job, room, span.low, bytes, k);
     if (in->offsets) {
-        in->data = array_at(room, (uint64_t)in->low * in->size);
+        in->data = mm_span_array(room, (uint64_t)in->low * in->size);
         return;
     }
-    if (is_packed(in)) {
+    if (mm_span_is_apart(in)) {
         copy->from += span.back;
         copy->size = in->size;
         copy->to_stride = (ptrdiff_t)in->size;
@@ -126,14 +112,14 @@ static void lay_out_input(struct mm_stage *stage, struct mm_copy_job *job, int k
         in->stride = (ptrdiff_t)in->size;
         span.back = 0;
     }
-    in->data = array_at(room + span.back, mm_run_first_item(run) * (uint64_t)in->stride);
+    in->data = mm_span_array(room + span.back, mm_run_first_item(run) * (uint64_t)in->stride);
 }
 
 static void lay_out_offsets(struct mm_stage *stage, struct mm_copy_job *job, int k, char *room, uint64_t bytes)
 {
     struct mm_span span = mm_span_of_offsets(stage->run, k);
     add_copy(job, room, span.low, bytes, k);
-    stage->copy.in[k].offsets = array_at(room, mm_run_first_item(stage->run) * sizeof(int64_t));
+    stage->copy.in[k].offsets = mm_span_array(room, mm_run_first_item(stage->run) * sizeof(int64_t));
 }
 
 /* Gives each array its place in the room, and lists what is to be copied in. */
@@ -152,7 +138,7 @@ static void lay_out(const struct mm_stager *stager, struct mm_stage *stage, stru
     bytes = result_bytes(stager->pool, run);
     if (!bytes)
         return;
-    stage->copy.result = array_at(stage->room + at, run->first * run->out_size);
+    stage->copy.result = mm_span_array(stage->room + at, run->first * run->out_size);
     stage->copy.result_stride = (ptrdiff_t)run->out_size;
     if (job->cold)
         add_copy(job, stage->room + at, NULL, bytes, -1);
@@ -233,6 +219,11 @@ static int admit(struct mm_stager *stager, struct mm_stage *stage)
     return copy(stager, stage);
 }
 
+static bool result_counts(const struct mm_stage *stage)
+{
+    return stage->status == 0 || (stage->status == MAMUTO_EITEM && !stage->run->fail_fast);
+}
+
 /* The copy's map has ended so: the result is copied back if it counts. */
 static void ran(struct mm_stager *stager, struct mm_stage *stage, int status, uint64_t failed,
                 const mamuto_error_t *err)
@@ -241,8 +232,7 @@ static void ran(struct mm_stager *stager, struct mm_stage *stage, int status, ui
     end(stage, status ? mm_error_copy(&stage->err, err) : 0);
     stage->failed = failed;
     stage->run->job = NULL;
-    bool counts = status == 0 || (status == MAMUTO_EITEM && !stage->run->fail_fast);
-    uint64_t bytes = counts ? result_bytes(stager->pool, stage->run) : 0;
+    uint64_t bytes = result_counts(stage) ? result_bytes(stager->pool, stage->run) : 0;
     if (!bytes)
         return;
     const struct mm_run *run = stage->run;
@@ -399,6 +389,8 @@ static void report(struct mm_stager *stager, struct mm_stage *stage)
     int status = stage->status;
     uint64_t failed = stage->failed;
     mamuto_error_t err = stage->err;
+    if (run->log && !result_counts(stage))
+        run->log->n = 0; /* nothing has landed */
     destroy(stager, stage);
     stager->report(stager->context, run, status, failed, &err);
 }
@@ -455,7 +447,13 @@ void mm_stager_init(struct mm_stager *stager, struct mm_jobs *jobs, mm_stage_rep
     mm_copier_init(&stager->copier, &jobs->pool->arena, jobs->pool->event);
 }
 
-void mm_stager_stop(struct mm_stager *stager) { mm_copier_stop(&stager->copier); }
+void mm_stager_stop(struct mm_stager *stager)
+{
+    mm_copier_stop(&stager->copier);
+    for (struct mm_stage *stage = stager->first; stage; stage = stage->next)
+        if (stage->run->log)
+            stage->run->log->n = 0; /* nothing lands any more */
+}
 
 void mm_stager_fini(struct mm_stager *stager)
 {

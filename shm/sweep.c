@@ -6,6 +6,7 @@
  * during which moves changed, or in which a live lane only intends to take such a grain, is repeated; one that does not
  * settle (the lane may be stopped) is put off, never waited for.
  * The block that a lane ran when it died is run again one item a call; if it ran singly, the cursor's item is at fault.
+ * Of a map with MM_MAP_ONCE it is not run again: what of it is not done may have run, and has failed.
  */
 #include "shm/sweep.h"
 
@@ -128,6 +129,19 @@ static bool is_from_outside(const struct mm_death *death)
     return WIFSIGNALED(death->status) && WTERMSIG(death->status) == SIGKILL && death->verdict == MM_VERDICT_NONE;
 }
 
+/* A lost item's result, where the caller has it. */
+static void zero(struct mm_board_map *map, uint64_t gen, uint32_t lane, char *at)
+{
+    if (map->out.where != MM_WHERE_PRIVATE)
+        memset(at, 0, map->out.size);
+    else if (mm_peer_zero(at, map->out.size) != MM_PEER_OK) { /* that is what it died of */
+        struct mm_failure bad = { .code = MAMUTO_EARGS };
+        snprintf(bad.text, sizeof bad.text, "the result is not writable: its array ends before its last item");
+        mm_record_add(map, gen, MAMUTO_NO_ITEM, (int)lane, 0, &bad);
+        atomic_fetch_or(&map->stop, MM_STOP);
+    }
+}
+
 /* The item that the cursor names has failed: for good, or one of its retries is used up; or it is spared this once. */
 static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death *death, struct mm_taken *rest,
                   char *result, uint8_t *marks)
@@ -144,15 +158,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     struct mm_failure failure = { 0 };
     int signal;
     describe(death, &failure, &signal);
-    char *at = result + (ptrdiff_t)item * map->out.stride;
-    if (map->out.where != MM_WHERE_PRIVATE)
-        memset(at, 0, map->out.size);
-    else if (mm_peer_zero(at, map->out.size) != MM_PEER_OK) { /* that is what it died of */
-        struct mm_failure bad = { .code = MAMUTO_EARGS };
-        snprintf(bad.text, sizeof bad.text, "the result is not writable: its array ends before its last item");
-        mm_record_add(map, gen, MAMUTO_NO_ITEM, (int)death->lane, 0, &bad);
-        atomic_fetch_or(&map->stop, MM_STOP);
-    }
+    zero(map, gen, death->lane, result + (ptrdiff_t)item * map->out.stride);
     if (marks)
         marks[item] = 1;
     if (!recorded(map, gen, map->first + item))
@@ -231,6 +237,45 @@ static enum mm_swept return_chunk(const struct look *look)
     return whole ? MM_SWEPT_RETURNED : MM_SWEPT_LATER;
 }
 
+/* All items of a grain that may have run, and may not be run again. */
+static void settle_lost(const struct look *look, const struct mm_death *death, uint32_t grain, char *result,
+                        uint8_t *marks)
+{
+    struct mm_board_map *map = look->map;
+    struct mm_failure failure = { 0 };
+    uint64_t first = mm_grain_item(map, grain), end = mm_grain_item(map, grain + 1);
+    int signal;
+    describe(death, &failure, &signal);
+    if (is_a_mistake(death, atomic_load(&look->board->lanes[look->lane].cursor)))
+        failure.code = MAMUTO_ECRASH;
+    for (uint64_t item = first; item < end; item++) {
+        zero(map, look->gen, look->lane, result + (ptrdiff_t)item * map->out.stride);
+        if (marks)
+            marks[item] = 1;
+        if (!recorded(map, look->gen, map->first + item)) /* it may have failed before the lane died */
+            mm_record_add(map, look->gen, map->first + item, (int)look->lane, signal, &failure);
+    }
+    mm_grain_commit(map, look->gen, grain, (uint32_t)(end - first));
+    if (map->flags & MM_MAP_FAIL_FAST)
+        atomic_fetch_or(&map->stop, MM_STOP);
+}
+
+/* No item may be run twice: the block is lost, the rest has not begun. */
+static enum mm_swept return_once(const struct look *look, const struct mm_death *death, char *result, uint8_t *marks)
+{
+    const struct mm_lane *lane = &look->board->lanes[look->lane];
+    uint64_t first = atomic_load(&lane->cursor), last = atomic_load(&lane->block_end);
+    enum mm_swept swept = MM_SWEPT_RETURNED;
+    for (uint32_t i = look->begin; i < look->end; i++) {
+        uint64_t at = mm_grain_item(look->map, i);
+        if (at < first || at >= last || is_done(look, i))
+            continue;
+        settle_lost(look, death, i, result, marks);
+        swept = MM_SWEPT_SETTLED;
+    }
+    return return_grains(look, look->begin, look->end, false) ? swept : MM_SWEPT_LATER;
+}
+
 static bool room_to_return(struct mm_board_map *map)
 {
     unsigned room = 0;
@@ -255,6 +300,8 @@ enum mm_swept mm_sweep(struct mm_board *board, struct mm_board_map *map, uint64_
     mm_returned_untake(map, death->lane, !(held && state == MM_CLAIM_OWNED));
     if (!held)
         return MM_SWEPT_NOTHING;
+    if (state == MM_CLAIM_OWNED && map->flags & MM_MAP_ONCE)
+        return return_once(&look, death, result, marks);
     if (state == MM_CLAIM_OWNED && mm_claim_singly(claim))
         return return_singly(&look, death, result, marks);
     if (state == MM_CLAIM_OWNED)

@@ -3,10 +3,9 @@
 
 static int usage(void)
 {
-    peer_die(
-        "ours like N [help] [item] [private] [denied] [pinned] [each] [kept] [reduce] | ours uneven LOW_US N SHAPE | "
-        "ours crash|memory|wake|wake-help|open|idle|many-maps|many-waits|small-beside-big|cancel|strided|var-lines | "
-        "ours wake-many WORKERS");
+    peer_die("ours like N [help] [item] [private] [denied] [pinned] [each] [kept] [reduce] | "
+             "ours uneven LOW_US N SHAPE | ours crash|memory|wake|wake-help|open|idle|many-maps|many-waits | "
+             "ours small-beside-big|cancel|strided|var-lines|var-out | ours wake-many WORKERS");
 }
 
 static int serve_like(int n_words, char **words)
@@ -41,10 +40,19 @@ int main(int argc, char **argv)
         const char *name;
         int (*serve)(void);
     } rows[] = {
-        { "crash", ours_crash },         { "memory", ours_memory },        { "wake", ours_wake },
-        { "wake-help", ours_wake_help }, { "open", ours_open_row },        { "idle", ours_idle },
-        { "many-maps", ours_many },      { "many-waits", ours_many_wait }, { "small-beside-big", ours_beside },
-        { "cancel", ours_cancel },       { "strided", ours_strided },      { "var-lines", ours_var_lines },
+        { "crash", ours_crash },
+        { "memory", ours_memory },
+        { "wake", ours_wake },
+        { "wake-help", ours_wake_help },
+        { "open", ours_open_row },
+        { "idle", ours_idle },
+        { "var-out", ours_var_out },
+        { "many-maps", ours_many },
+        { "many-waits", ours_many_wait },
+        { "small-beside-big", ours_beside },
+        { "cancel", ours_cancel },
+        { "strided", ours_strided },
+        { "var-lines", ours_var_lines },
     };
     if (argc >= 3 && !strcmp(argv[1], "like"))
         return serve_like(argc - 2, argv + 2);

@@ -29,6 +29,7 @@ int ours_like(const struct ours_options *options);
 int ours_strided(void);
 int ours_var_lines(void);
 int ours_uneven(double low_us, size_t n, const char *shape);
+int ours_var_out(void);
 int ours_crash(void);
 int ours_memory(void);
 int ours_wake(void);

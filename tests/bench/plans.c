@@ -177,6 +177,7 @@ const struct plan plans[] = {
       .run = run_pairs,
       .unit = "us",
       .peers = { "ours: ours var-lines", "openmp: omp var-lines" } },
+    { .name = "var-out", .run = run_pairs, .unit = "us", .peers = { "ours: ours var-out", "openmp: omp-texts" } },
     { .name = "keep-call",
       .run = run_pairs,
       .unit = "us",

@@ -2,8 +2,8 @@
  * about to do, the map ends right, and so does the next one on the same mapper.
  *
  * The points are MM_POINT(name) in shm/; their list is read from the sources, so none is forgotten. Each is tried in each
- * kind of map (own parts, steals, returned ranges, single mode, failures, private arrays, small maps, help), for its
- * first, second and fifth passing; and pairs of points at once. shm/testpoint.c does it, in the workers.
+ * kind of map (own parts, steals, returned ranges, single mode, failures, private arrays, small maps, help, once, spans), for
+ * its first, second and fifth passing; and pairs of points at once. shm/testpoint.c does it, in the workers.
  * $MAMUTO_POINTS, a part of "kind point action", runs only those cases.
  */
 #include "shm/testpoint.h"
@@ -25,13 +25,14 @@
 
 enum {
     WORKERS = 3,
-    MAX_POINTS = 64,
+    MAX_POINTS = 96,
     MAX_ITEMS = 4096,
     DEADLINE_MS = 20000,
     STOPPED_MS = 4,
     GOOD_ITEMS = 200,
     CHANCES = 20,
-    PAIRS = 500
+    PAIRS = 500,
+    LOST_BLOCK = 70 /* items of a once map that a death may cost: 20 µs of what an item is thought to cost at first */
 };
 
 static const unsigned passings[] = { 1, 2, 5 };
@@ -65,7 +66,7 @@ struct kind {
     int retries, on_error, maps;
     enum arrays arrays;
     bool singly; /* items are run one by one in it: a kill may cost the one that runs, if there are no retries */
-    bool crashes, help;
+    bool crashes, help, once, spans;
 };
 
 static const struct kind kinds[] = {
@@ -146,6 +147,30 @@ static const struct kind kinds[] = {
       .retries = 2,
       .on_error = MAMUTO_ON_ERROR_SKIP,
       .help = true },
+    { .name = "once",
+      .n = 600,
+      .knobs = { 3000, [FAULTS_FAIL_MODULUS] = 50, [FAULTS_FAIL_REST] = 7, [FAULTS_CRASH_ITEM] = 137 },
+      .maps = 1,
+      .singly = true,
+      .crashes = true,
+      .on_error = MAMUTO_ON_ERROR_SKIP,
+      .once = true },
+    { .name = "once, private arrays",
+      .n = 200,
+      .knobs = { 30000, [FAULTS_FAIL_MODULUS] = 50, [FAULTS_FAIL_REST] = 7 },
+      .maps = 1,
+      .singly = true,
+      .on_error = MAMUTO_ON_ERROR_SKIP,
+      .arrays = PRIVATE,
+      .once = true },
+    { .name = "spans",
+      .n = 600,
+      .knobs = { 2000, [FAULTS_FAIL_MODULUS] = 50, [FAULTS_FAIL_REST] = 7 },
+      .maps = 1,
+      .singly = true,
+      .retries = 2,
+      .on_error = MAMUTO_ON_ERROR_SKIP,
+      .spans = true },
     { .name = "unreadable", .n = 600, .knobs = { 500 }, .maps = 1, .arrays = UNREADABLE },
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
@@ -279,6 +304,24 @@ static void *watch(void *trial_)
     return NULL;
 }
 
+static unsigned char told[MAX_ITEMS]; /* by on_spans, of the map that runs */
+
+static void on_spans(mamuto_map_t *map, const mamuto_span_t *spans, size_t n)
+{
+    (void)map;
+    for (size_t k = 0; k < n; k++)
+        for (uint64_t i = spans[k].first; i < spans[k].first + spans[k].count && i < MAX_ITEMS; i++)
+            told[i]++;
+}
+
+static bool all_are_told(size_t n)
+{
+    size_t once = 0;
+    for (size_t i = 0; i < MAX_ITEMS; i++)
+        once += told[i] == (i < n);
+    return once == MAX_ITEMS;
+}
+
 static void run_map(const struct trial *trial, const struct kind *kind, const struct faults_loss *loss)
 {
     static struct faults_map map;
@@ -293,11 +336,16 @@ static void run_map(const struct trial *trial, const struct kind *kind, const st
     map.out = kind->arrays == SHARED ? shared_out : private_out;
     faults_prepare(&map, &call);
     call.help = kind->help;
+    call.once = kind->once;
+    call.on_spans = kind->spans ? on_spans : NULL;
+    memset(told, 0, sizeof told);
     map.status = mamuto_map_wait(mapper, &call, &map.err);
     bool right =
         kind->arrays == UNREADABLE
             ? map.status == MAMUTO_EARGS || (loss->items && map.status == MAMUTO_ECRASH) /* an item was lost before */
             : faults_is_right(&map, loss, text, sizeof text);
+    if (right && kind->spans && !all_are_told(kind->n))
+        give_up(trial, "an item was not told by on_spans, or twice");
     if (right)
         return;
     if (kind->arrays == UNREADABLE)
@@ -334,8 +382,9 @@ static bool try_point(const struct kind *kind, enum action action, unsigned poin
     char text[640];
     struct trial trial = { .kind = kind, .action = action, .point = point, .passing = passing, .second = -1 };
     bool kills = action != STOP_CONTINUE;
-    const struct faults_loss loss = { .items = kills && kind->singly && !kind->retries,
-                                      .blamed = kills,
+    const struct faults_loss loss = { .items = kind->once ? LOST_BLOCK * (unsigned)(kills + kind->crashes)
+                                                          : kills && kind->singly && !kind->retries,
+                                      .blamed = kind->once ? LOST_BLOCK : kills,
                                       .crash_item = kills && !kind->retries };
     name_token(&trial);
     snprintf(text, sizeof text, "%s:%u:%s:%s", point_names[point], passings[passing], verb(action), trial.token);
@@ -351,8 +400,10 @@ static void try_pair(const struct kind *kind, enum action action, unsigned point
     struct trial trial = { .kind = kind, .action = action, .point = point, .second = (int)second };
     unsigned kills = action == STOP_CONTINUE ? 1 : 2;
     /* After one death items run singly, so the next one may cost one. */
-    const struct faults_loss loss = { .items = kind->retries ? 0 : kills,
-                                      .blamed = kills,
+    const struct faults_loss loss = { .items = kind->once      ? LOST_BLOCK * (kills + 1)
+                                               : kind->retries ? 0
+                                                               : kills,
+                                      .blamed = kind->once ? LOST_BLOCK : kills,
                                       .crash_item = !kind->retries };
     name_token(&trial);
     snprintf(other, sizeof other, "%s-b", trial.token);
@@ -377,7 +428,8 @@ static void try_kinds(enum action action)
         unsigned n = 0;
         give_orders(NULL);
         if (kinds[k].arrays != UNREADABLE) /* from now on an item's cost is known, so grains are as large as they get */
-            run_map(&warm, &kinds[k], &(struct faults_loss){ .crash_item = true });
+            run_map(&warm, &kinds[k],
+                    &(struct faults_loss){ .items = kinds[k].once ? LOST_BLOCK : 0, .crash_item = true });
         for (unsigned i = 0; i < n_points; i++)
             for (unsigned j = 0; j < N_PASSINGS && is_wanted(&kinds[k], action, i); j++) {
                 if (!try_point(&kinds[k], action, i, j))

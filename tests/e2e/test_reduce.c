@@ -275,6 +275,82 @@ static void broadcast_value_alone_is_folded_count_times(void **state)
     e2e_close(m);
 }
 
+/* A column from its last item to its first, folded itself and through a function, with results that lie apart. */
+static void strided_items_are_folded(void **state)
+{
+    (void)state;
+    enum { N = 20001, COLUMNS = 3 };
+    mamuto_t *m = e2e_open(2, E2E_MODULE("reduce"));
+    for (int shared = 0; shared < 2; shared++)
+        for (int how = 0; how < 3; how++) {
+            uint64_t *table = array(m, shared, N * COLUMNS, sizeof *table), value = 0, expected = 0;
+            uint64_t *out = array(m, shared, N * COLUMNS, sizeof *out), *items = malloc(N * sizeof *items);
+            for (size_t i = 0; i < N * COLUMNS; i++) {
+                table[i] = x[i];
+                out[i] = 7;
+            }
+            for (size_t i = 0; i < N; i++)
+                items[i] = table[(N - 1 - i) * COLUMNS + 1];
+            struct reference reference = { .size = sizeof value, .fold = kind_i8.fold };
+            assert_true(reference_reduce(&reference, items, N, &expected));
+            ptrdiff_t stride = COLUMNS * sizeof *table;
+            mamuto_error_t err = { 0 };
+            mamuto_call_t call = { .function = how ? "reduce.same" : NULL,
+                                   .args = { mamuto_scatter_strided(table + (N - 1) * COLUMNS + 1, N, -stride) },
+                                   .result = how == 2 ? out : NULL,
+                                   .result_stride = how == 2 ? stride : 0,
+                                   .fold = "reduce.fold_u8",
+                                   .value = &value };
+            if (mamuto_reduce_wait(m, &call, &err) != 0)
+                fail_msg("shared %d, way %d: %s", shared, how, err.text);
+            if (value != expected)
+                fail_msg("shared %d, way %d: the value is wrong", shared, how);
+            for (size_t i = 0; how == 2 && i < N; i++)
+                assert_true(out[i * COLUMNS] == items[i] && out[i * COLUMNS + 1] == 7);
+            free_array(m, shared, table);
+            free_array(m, shared, out);
+            free(items);
+        }
+    e2e_close(m);
+}
+
+static void items_of_variable_length_are_reduced(void **state)
+{
+    (void)state;
+    enum { LONGEST = 9 };
+    mamuto_t *m = e2e_open(2, E2E_MODULE("reduce"));
+    for (size_t n = 1; n < 60000; n = n * 9 + 1)
+        for (int way = 0; way < 4; way++) {
+            bool shared = way & 1;
+            uint8_t *data = array(m, shared, n * LONGEST + 1, 1);
+            int64_t *offsets = array(m, shared, n + 1, sizeof *offsets);
+            uint64_t *items = malloc(n * sizeof *items), value = 0, expected = 0;
+            offsets[0] = 0;
+            for (size_t i = 0; i < n; i++) {
+                uint64_t length = x[i] % (LONGEST + 1);
+                offsets[i + 1] = offsets[i] + (int64_t)length;
+                memset(data + offsets[i], (int)(x[i] >> 8 & 0xff), length);
+                items[i] = length ? length * 256 + (x[i] >> 8 & 0xff) : 0;
+            }
+            struct reference reference = { .size = sizeof value, .fold = kind_i8.fold };
+            assert_true(reference_reduce(&reference, items, n, &expected));
+            mamuto_error_t err = { 0 };
+            mamuto_call_t call = { .function = "reduce.last",
+                                   .args = { mamuto_scatter_var(data, offsets, n) },
+                                   .fold = "reduce.fold_u8",
+                                   .value = &value,
+                                   .help = way & 2 };
+            if (mamuto_reduce_wait(m, &call, &err) != 0)
+                fail_msg("n = %zu, way %d: %s", n, way, err.text);
+            if (value != expected)
+                fail_msg("n = %zu, way %d: the value is wrong", n, way);
+            free_array(m, shared, data);
+            free_array(m, shared, offsets);
+            free(items);
+        }
+    e2e_close(m);
+}
+
 static void function_without_arguments_is_told_the_items_index(void **state)
 {
     (void)state;
@@ -367,6 +443,8 @@ int main(void)
         cmocka_unit_test(value_of_many_items_is_right),
         cmocka_unit_test(value_is_the_same_for_any_processor),
         cmocka_unit_test(broadcast_value_alone_is_folded_count_times),
+        cmocka_unit_test(strided_items_are_folded),
+        cmocka_unit_test(items_of_variable_length_are_reduced),
         cmocka_unit_test(function_without_arguments_is_told_the_items_index),
         cmocka_unit_test(large_private_items_are_fetched_in_pieces),
     };

@@ -1,6 +1,7 @@
 /* The arena's book-keeping: extents cover the file without gaps or overlaps, what is freed is used again, and what
  * cannot be had is an error that says why. Arenas are real, but a few MiB of each are touched. */
 #include "shm/arena.h"
+#include "shm/clock.h"
 
 #include "core/alloc.h"
 #include "core/error.h"
@@ -254,6 +255,78 @@ static void arena_joins_warm_and_cold_before_it_gives_up(void **state)
     arena.bytes = whole; /* which is what was mapped */
 }
 
+/* As if that were all there is. */
+static char *reserve_sparse_of_64_mib(uint64_t *bytes)
+{
+    arena.budget = 64 << 20;
+    arena.budget_ns = mm_now_ns();
+    return mm_arena_reserve_sparse(&arena, bytes);
+}
+
+static void arena_sparse_stretches_leave_something_for_each(void **state)
+{
+    (void)state;
+    uint64_t bytes[64], before = pages_taken(), sum = 0;
+    char *p[64];
+    for (int i = 0; i < 64; i++) {
+        p[i] = reserve_sparse_of_64_mib(&bytes[i]);
+        assert_true(!p[i] || (bytes[i] > 0 && bytes[i] % PAGE == 0));
+        sum += p[i] ? bytes[i] : 0;
+        assert_int_equal(arena.pageless, sum);
+        check_extents();
+    }
+    assert_int_equal(bytes[0], 28 << 20);
+    assert_true(bytes[20] > 200000 && bytes[20] < bytes[1]);
+    assert_true(sum <= 56 << 20); /* an eighth is left */
+    for (int i = 0; i < 64; i++)
+        if (p[i])
+            mm_arena_trim(&arena, p[i], 0);
+    assert_int_equal(arena.pageless, 0);
+    assert_int_equal(arena.n_extents, 1);
+    assert_int_equal(pages_taken(), before);
+    assert_non_null(reserve_sparse_of_64_mib(&bytes[0]));
+    assert_int_equal(bytes[0], 28 << 20); /* they count no more */
+    arena.budget = 0;
+}
+
+static void arena_trim_keeps_the_beginning(void **state)
+{
+    (void)state;
+    bool cold;
+    struct mm_extent punch;
+    char *p = mm_arena_reserve(&arena, 100 * PAGE, &cold, &err);
+    memset(p, 1, 5 * PAGE + 1);
+    mm_arena_trim(&arena, p, 5 * PAGE + 1);
+    assert_int_equal(mm_arena_size(&arena, p), 6 * PAGE);
+    assert_int_equal(arena.pageless, 6 * PAGE);
+    mm_arena_trim(&arena, p, 7 * PAGE); /* longer than it is: nothing */
+    mm_arena_trim(&arena, p + PAGE, 0); /* not its beginning */
+    assert_int_equal(mm_arena_size(&arena, p), 6 * PAGE);
+    check_extents();
+    mm_arena_settle(&arena, p);
+    mm_arena_trim(&arena, p, 2 * PAGE); /* warm by now: so is what is freed */
+    check_extents();
+    assert_int_equal(arena.warm_free, 4 * PAGE);
+    assert_int_equal(mm_arena_free(&arena, p, &punch), 0);
+    assert_int_equal(punch.bytes, 0);
+    check_extents();
+    assert_int_equal(arena.warm_free, 6 * PAGE);
+}
+
+/* The last one freed, much longer, was cut: the next map of the same lengths found no extent long enough. */
+static void arena_takes_one_that_is_just_as_long_first(void **state)
+{
+    (void)state;
+    char *a = take(10 * PAGE), *x = take(PAGE), *b = take(30 * PAGE);
+    take(PAGE);
+    give(a);
+    give(b);
+    assert_ptr_equal(take(10 * PAGE), a);
+    assert_ptr_equal(take(30 * PAGE), b);
+    give(x);
+    check_extents();
+}
+
 static void arena_at_random_never_gives_a_byte_twice(void **state)
 {
     (void)state;
@@ -379,6 +452,9 @@ int main(void)
         TEST(arena_alloc_of_too_much_is_an_error),
         TEST(arena_without_a_free_stretch_says_so),
         TEST(arena_joins_warm_and_cold_before_it_gives_up),
+        TEST(arena_sparse_stretches_leave_something_for_each),
+        TEST(arena_trim_keeps_the_beginning),
+        TEST(arena_takes_one_that_is_just_as_long_first),
         TEST(arena_at_random_never_gives_a_byte_twice),
         TEST(arena_without_heap_is_an_error),
         TEST(arena_under_a_limit_of_file_sizes_keeps_to_it),

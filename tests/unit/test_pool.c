@@ -1,7 +1,7 @@
 /* A pool whose fork server is the test. One that does not come to read: the socket is full, and what cannot be told is
  * done here, or said to have failed, so that it is asked for again. What is told of attached files; what the pool makes
  * of workers that start and die, and of a fork server of another build. */
-#include "shm/pool.h"
+#include "shm/attach.h"
 
 #include "tests/support/handmade.h"
 
@@ -178,7 +178,7 @@ static const void *attach_pages(int pages)
     mamuto_error_t err = { 0 };
     int fd = memfd_create("pool", MFD_CLOEXEC);
     assert_int_equal(ftruncate(fd, (off_t)pages * PAGE), 0);
-    assert_int_equal(mm_pool_attach(&pool, fd, 0, (size_t)pages * PAGE, &p, &err), 0);
+    assert_int_equal(mm_attach_file(&pool, fd, 0, (size_t)pages * PAGE, &p, &err), 0);
     close(fd);
     return p;
 }

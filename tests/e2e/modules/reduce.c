@@ -216,6 +216,13 @@ MAMUTO_FUNCTION(same, "u8 -> u8")
     MAMUTO_OUT(uint64_t) = MAMUTO_IN(uint64_t, 0);
     return 0;
 }
+MAMUTO_FUNCTION(last, "u1[*] -> u8", "the last element, and how many there are")
+{
+    const uint8_t *elements = MAMUTO_ARRAY(uint8_t, 0);
+    size_t n = MAMUTO_LEN(0);
+    MAMUTO_OUT(uint64_t) = n ? n * 256 + elements[n - 1] : 0;
+    return 0;
+}
 MAMUTO_FUNCTION(index, "-> u8")
 {
     MAMUTO_OUT(uint64_t) = MAMUTO_INDEX;

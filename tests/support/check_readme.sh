@@ -207,7 +207,13 @@ absent() { # standard input: what the README is to name; prints what it does not
 }
 
 check_names() {
-    printf '%s\n' core/*.c shm/*.c | absent | problem 'the source tour does not name'
+    local file
+    {
+        printf '%s\n' core/*.c shm/*.c
+        for file in core/*.h shm/*.h; do
+            [ -e "${file%.h}.c" ] || echo "$file"
+        done
+    } | absent | problem 'the source tour does not name'
     grep -oE '\]\([a-z][^):]*\)' README.md | tr -d ']()' | sort -u | while read -r file; do
         [ -e "$file" ] || echo "$file"
     done | problem 'named, but not there'

@@ -56,7 +56,8 @@ struct mm_runner {
     uint64_t offsets_first;
     struct mm_failure failure;                /* of the call that runs */
     uint64_t busy_ticks;                      /* that it spent on items */
-    bool any_once_failed;                     /* of a map with MM_MAP_ONCE, in the call that runs: shm/once.c */
+    bool any_once_failed;                     /* of a map with MM_MAP_ONCE, in the run that goes on: shm/once.c */
+    uint64_t once_first;                      /* its first item, of the map */
     uint64_t once_failed[MM_ONCE_ITEMS / 64]; /* bit per item */
 };
 

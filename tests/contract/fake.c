@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,7 @@ static void cut(struct mm_node *node, struct job *job)
 {
     const struct mm_run *run = job->run;
     uint64_t begin = is_broken(FAKE_RANGE_FROM_ZERO) ? 0 : run->first, end = begin + run->n;
+    assert(run->n > 0);
     job->pieces = grown(NULL, run->n, sizeof *job->pieces);
     while (begin < end) {
         uint64_t items = 1 + below(node, MOST_PIECE);
@@ -92,9 +94,9 @@ static void cut(struct mm_node *node, struct job *job)
         job->pieces[job->n_pieces++] = (struct piece){ begin, to };
         begin = to;
     }
-    for (size_t i = job->n_pieces - 1; i > 0; i--) {
+    for (size_t i = job->n_pieces; i-- > 1;) {
         size_t k = (size_t)below(node, i + 1);
-        struct piece other = job->pieces[k];
+        struct piece other = job->pieces[k]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): k < n_pieces */
         job->pieces[k] = job->pieces[i];
         job->pieces[i] = other;
     }

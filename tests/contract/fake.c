@@ -88,15 +88,15 @@ static void cut(struct mm_node *node, struct job *job)
     uint64_t begin = is_broken(FAKE_RANGE_FROM_ZERO) ? 0 : run->first, end = begin + run->n;
     assert(run->n > 0);
     job->pieces = grown(NULL, run->n, sizeof *job->pieces);
-    while (begin < end) {
+    do {
         uint64_t items = 1 + below(node, MOST_PIECE);
         uint64_t to = end - begin < items ? end : begin + items;
         job->pieces[job->n_pieces++] = (struct piece){ begin, to };
         begin = to;
-    }
+    } while (begin < end);
     for (size_t i = job->n_pieces; i-- > 1;) {
         size_t k = (size_t)below(node, i + 1);
-        struct piece other = job->pieces[k]; /* NOLINT(clang-analyzer-core.uninitialized.Assign): k < n_pieces */
+        struct piece other = job->pieces[k];
         job->pieces[k] = job->pieces[i];
         job->pieces[i] = other;
     }

@@ -238,8 +238,6 @@ static enum mm_outcome call(struct mm_runner *runner, uint64_t begin, uint64_t e
     if (runner->map->flags & MM_MAP_EMITS)
         prepare_to_emit(runner, &chunk, begin);
     bool once = runner->map->flags & MM_MAP_ONCE;
-    if (once)
-        mm_once_begin(runner, &chunk);
     int code = runner->run(&chunk);
     if (once)
         mm_once_end(runner, &chunk, code);

@@ -16,12 +16,21 @@
 
 static const double BLOCK_US = 2, SPAN_US = 100, STAGED_BLOCK_US = 20;
 
-static bool is_marked(const struct mm_runner *runner, size_t i) { return runner->once_failed[i / 64] >> i % 64 & 1; }
+/* i: of the run of items that goes on, which may take several calls. */
+static bool is_marked(const struct mm_runner *runner, uint64_t i) { return runner->once_failed[i / 64] >> i % 64 & 1; }
 
-void mm_once_begin(struct mm_runner *runner, const mamuto_chunk_t *chunk)
+/* Item i of a call as one of the run. */
+static uint64_t place(const struct mm_runner *runner, const mamuto_chunk_t *chunk, size_t i)
 {
-    memset(runner->once_failed, 0, (chunk->count + 63) / 64 * sizeof *runner->once_failed);
+    return chunk->first - runner->map->first - runner->once_first + i;
+}
+
+static bool run_items(struct mm_runner *runner, uint64_t begin, uint64_t end)
+{
+    memset(runner->once_failed, 0, (end - begin + 63) / 64 * sizeof *runner->once_failed);
     runner->any_once_failed = false;
+    runner->once_first = begin;
+    return mm_runner_items(runner, begin, end);
 }
 
 void mm_once_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
@@ -30,10 +39,11 @@ void mm_once_fail(mamuto_chunk_t *chunk, size_t i, int code, const char *text)
     struct mm_failure failure = { .code = MAMUTO_EITEM, .item_code = code ? code : 1 };
     if (i >= chunk->count) /* no item of this call: the last one is told of it */
         i = chunk->count - 1;
-    if (is_marked(runner, i))
+    uint64_t at = place(runner, chunk, i);
+    if (is_marked(runner, at))
         return;
     snprintf(failure.text, sizeof failure.text, "%s", text ? text : "");
-    runner->once_failed[i / 64] |= UINT64_C(1) << i % 64;
+    runner->once_failed[at / 64] |= UINT64_C(1) << at % 64;
     runner->any_once_failed = true;
     mm_record_add(runner->map, runner->gen, chunk->first + i, runner->eventfd < 0 ? -1 : (int)runner->self, 0,
                   &failure);
@@ -59,7 +69,7 @@ void mm_once_end(struct mm_runner *runner, mamuto_chunk_t *chunk, int code)
     for (size_t i = 0; code && i < chunk->count; i++)
         mm_once_fail(chunk, i, code, NULL);
     for (size_t i = 0; runner->any_once_failed && i < chunk->count; i++)
-        if (is_marked(runner, i))
+        if (is_marked(runner, place(runner, chunk, i)))
             settle(runner, chunk, i);
 }
 
@@ -76,7 +86,7 @@ static uint32_t block_grains(const struct mm_runner *runner, uint64_t most)
     return grains < (double)fit ? (uint32_t)grains : (uint32_t)fit;
 }
 
-/* Items that have failed in the call that has just ended, of those from one on. */
+/* Items that have failed in the run that has just ended, of those from one on. */
 static uint32_t failed_in(const struct mm_runner *runner, uint64_t from, uint64_t n)
 {
     uint32_t failed = 0;
@@ -129,7 +139,7 @@ static bool run_block(struct mm_runner *runner, uint32_t begin, uint32_t end, ui
     name_block(&runner->board->lanes[runner->self], i, last);
     for (uint64_t next; i < last; i = next) {
         next = last - i > most ? i + most : last;
-        if (!mm_runner_items(runner, i, next))
+        if (!run_items(runner, i, next))
             return false;
         failed += failed_in(runner, 0, next - i);
     }

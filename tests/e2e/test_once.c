@@ -177,6 +177,31 @@ static void more_failures_than_are_listed_are_counted(void **state)
     }
 }
 
+/* Private bytes come in pieces: a block of many items takes several calls, and failures of all of them count. */
+static void failures_of_all_pieces_of_a_block_are_counted(void **state)
+{
+    (void)state;
+    enum { LONG = 1 << 16, PART = N / WORKERS, LONG_ONES = 100 }; /* at the end of each worker's part */
+    static int64_t offsets[N + 1];
+    char *bytes = calloc(WORKERS * LONG_ONES, LONG);
+    assert_non_null(bytes);
+    work(0);
+    for (int i = 0; i < N; i++) {
+        offsets[i + 1] = offsets[i] + (i % PART >= PART - LONG_ONES ? LONG : 0);
+        in[i] |= i % 4 == 1 ? ONCE_FAIL : 0;
+    }
+    for (int round = 0; round < 4; round++) {
+        mamuto_error_t err = { 0 };
+        mamuto_call_t call = { .function = "once.text",
+                               .args = { mamuto_scatter(in, N), mamuto_scatter_var(bytes, offsets, N) },
+                               .on_error = MAMUTO_ON_ERROR_SKIP };
+        e2e_is_error(run(&call, &err), &err, MAMUTO_EITEM, "750 of 3000 items failed");
+        assert_int_equal(n_failed, 750);
+        expect_once(out);
+    }
+    free(bytes);
+}
+
 /* ---- Deaths ------------------------------------------------------------------------------------------------------- */
 
 static void crash_loses_its_block_alone(void **state)
@@ -354,6 +379,7 @@ int main(void)
         TEST(kernel_that_returns_a_code_fails_its_call),
         TEST(first_failure_ends_the_map),
         TEST(more_failures_than_are_listed_are_counted),
+        TEST(failures_of_all_pieces_of_a_block_are_counted),
         TEST(crash_loses_its_block_alone),
         TEST(crash_ends_a_map_that_does_not_skip),
         TEST(item_that_hangs_times_out_and_is_not_run_again),

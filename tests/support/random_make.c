@@ -148,6 +148,13 @@ static void choose_dims(struct random_call *c)
         c->call.dims[j] = 1 + random_below(&c->random, most[j]);
 }
 
+/* It must be refused, with this code. */
+static void refused(struct random_call *c, int code, const char *name)
+{
+    c->refusal = code;
+    c->refusal_name = name;
+}
+
 /* Few items die: each costs a process. */
 static void choose_faults(struct random_call *c)
 {
@@ -226,6 +233,8 @@ static void choose_fold(struct random_world *world, struct random_call *c)
         c->if_empty[k] = (char)(k * 7 + empty);
     if (random_chance(&c->random, 2))
         c->call.if_empty = c->if_empty;
+    else if (c->n == 0)
+        refused(c, MAMUTO_EEMPTY, "nothing to reduce");
     c->folds_alone = strcmp(c->function->name, "turn") == 0 && random_chance(&c->random, 2);
 }
 
@@ -278,12 +287,6 @@ void random_call_free(struct random_world *world, struct random_call *c)
 }
 
 /* ---- A bad call ---------------------------------------------------------------------------------------------------- */
-
-static void refused(struct random_call *c, int code, const char *name)
-{
-    c->refusal = code;
-    c->refusal_name = name;
-}
 
 static void spoil_options(struct random_call *c, uint64_t choice)
 {

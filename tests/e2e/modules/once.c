@@ -84,3 +84,14 @@ MAMUTO_KERNEL(chunk, "u4 -> u8", "the same in chunk form: ONCE_RETURN fails all 
     }
     return code;
 }
+
+MAMUTO_FUNCTION(text, "u4, bytes -> u8", "the same, beside bytes of any length")
+{
+    const uint32_t in = MAMUTO_IN(uint32_t, 0), act = in & ((1u << ONCE_ACT_BITS) - 1);
+    MAMUTO_OUT(uint64_t) = 99;
+    run(MAMUTO_INDEX, in);
+    if (act == ONCE_FAIL)
+        MAMUTO_FAIL(7, "told to fail");
+    MAMUTO_OUT(uint64_t) = 3 * MAMUTO_INDEX + 1;
+    return 0;
+}

@@ -141,10 +141,11 @@ int mamuto_keep_wait(mamuto_t *m, const mamuto_keep_t *keep, mamuto_kept_t **kep
     mamuto_kept_t *handle = NULL;
     struct mm_waited waited = { .err = err };
     int code = mm_mapper_may_wait(m, "mamuto_keep_wait", err);
-    if (!code && !kept)
-        code = mm_error_set(err, MAMUTO_EINVAL, "mamuto_keep_wait: there is nowhere to put the handle (kept is NULL)");
-    if (!code)
-        code = submit(m, keep, &handle, &waited, err);
+    if (code)
+        return code;
+    if (!kept)
+        return mm_error_set(err, MAMUTO_EINVAL, "mamuto_keep_wait: there is nowhere to put the handle (kept is NULL)");
+    code = submit(m, keep, &handle, &waited, err);
     if (code)
         return code;
     while (!waited.over)

@@ -29,15 +29,18 @@ static void append(struct mm_map_list *list, struct mamuto_map_s *map)
 static void enqueue(struct mm_map_list *list, struct mamuto_map_s *map)
 {
     struct mamuto_map_s *before = list->last;
-    while (before && before->run.priority < map->run.priority)
+    struct mamuto_map_s *behind = NULL;
+    while (before && before->run.priority < map->run.priority) {
+        behind = before;
         before = before->previous;
-    if (before == list->last) {
+    }
+    if (!behind) {
         append(list, map);
         return;
     }
     map->previous = before;
-    map->next = before ? before->next : list->first;
-    map->next->previous = map;
+    map->next = behind;
+    behind->previous = map;
     if (before)
         before->next = map;
     else

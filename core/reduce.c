@@ -60,7 +60,7 @@ static void cut(struct reduce *r, int workers)
     const struct mm_run *call = &r->plan.whole;
     uint64_t n = call->n, lanes = (uint64_t)(workers > 0 ? workers : 1);
     bool plain = !call->item_timeout_ms && !call->once && !call->result;
-    r->fused = r->function == &r->identity || (plain && n >= FUSED_BLOCKS_PER_WORKER * BLOCK * lanes);
+    r->fused = r->function == &r->identity || (plain && n >= lanes * FUSED_BLOCKS_PER_WORKER * BLOCK);
     r->group = BLOCK;
     r->window = n;
     uint64_t most_group = call->item_timeout_ms ? BLOCK : MOST_GROUP;

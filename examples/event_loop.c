@@ -11,6 +11,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 #include <uv.h>
@@ -209,8 +210,9 @@ static void worker_client(void *data)
     int fd = connect_to_server();
     snprintf(question, sizeof question, "work %d\n", ITEMS);
     for (int i = 0; i < REQUESTS && ask(fd, question, text, sizeof text) == 0; i++) {
-        double sum = 0;
-        seen.wrong += sscanf(text, "sum %lf", &sum) != 1 || (i > 0 && sum != seen.first_sum);
+        char *end = text;
+        double sum = strncmp(text, "sum ", 4) == 0 ? strtod(text + 4, &end) : 0;
+        seen.wrong += end <= text + 4 || (i > 0 && sum != seen.first_sum);
         seen.first_sum = sum;
         seen.answers++;
     }

@@ -99,7 +99,7 @@ static int run(mamuto_t *m, int calls, mamuto_error_t *err)
     printf("the chain found: mean %.3f, deviation %.3f\n", kept_mean[0], kept_mean[1]);
     printf("a call: %.1f us with kept measurements, %.1f us with an ordinary array\n", (middle - start) / calls * 1e6,
            (end - middle) / calls * 1e6);
-    if (memcmp(kept_mean, mean, sizeof mean) != 0) {
+    if (kept_mean[0] != mean[0] || kept_mean[1] != mean[1]) {
         fprintf(stderr, "sampler: the two chains differ\n");
         return 1;
     }
@@ -108,7 +108,7 @@ static int run(mamuto_t *m, int calls, mamuto_error_t *err)
 
 int main(int argc, char **argv)
 {
-    int calls = argc > 1 ? atoi(argv[1]) : 10000;
+    int calls = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 10000;
     mamuto_options_t options = { .config = argc > 2 ? argv[2] : NULL,
                                  .modules = (const char *[]){ EXAMPLE_MODULES "/normal.c", NULL } };
     mamuto_error_t err = { 0 };

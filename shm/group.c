@@ -307,7 +307,7 @@ static enum mm_outcome fold_whole_blocks(struct fold *fold, uint64_t begin, size
 
 static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end)
 {
-    const char *items = NULL;
+    const char *items = NULL; /* behind the whole blocks, if there are any */
     ptrdiff_t stride = 0;
     size_t blocks = (size_t)((end - begin) / fold->leaf);
     uint64_t whole = begin + blocks * fold->leaf;
@@ -317,7 +317,7 @@ static enum mm_outcome fold_tile(struct fold *fold, uint64_t begin, uint64_t end
         outcome = results(fold, whole, end, &items, &stride);
     if (outcome != MM_RAN)
         return outcome;
-    bool right = whole == end || fold_last(fold, items, stride, end - whole, values, blocks, whole);
+    bool right = !items || fold_last(fold, items, stride, end - whole, values, blocks, whole);
     right = right && fold_tree(fold, values, blocks + (whole < end), begin, &value) && push(fold, value, begin);
     return right ? MM_RAN : MM_FAILED;
 }
@@ -391,6 +391,7 @@ static void begin_fold(struct fold *fold, struct mm_runner *runner)
     fold->size = map->out.size;
     fold->leaf = map->groups.leaf_items;
     fold->depth = 0;
+    fold->entries[0].absent = true;
     fold->chunk = runner->base;
     fold->chunk.first = 0;
     fold->chunk.dims = runner->folder.dims;

@@ -50,15 +50,15 @@ struct mm_runner {
     size_t dims[MAMUTO_MAX_DIMS];
     int (*run)(mamuto_chunk_t *);            /* NULL: input 0 is folded itself */
     struct mm_folder folder;                 /* of a map over groups */
+    bool any_once_failed;                    /* of a map with MM_MAP_ONCE, in the run that goes on: shm/once.c */
     bool staged;                             /* private arrays pass through the peer's buffers */
     bool scatter;                            /* a packed block is spread over the strided result */
     const int64_t *offsets[MAMUTO_MAX_ARGS]; /* of item offsets_first; NULL: the input has none */
     uint64_t offsets_first;
     struct mm_failure failure;                /* of the call that runs */
     uint64_t busy_ticks;                      /* that it spent on items */
-    bool any_once_failed;                     /* of a map with MM_MAP_ONCE, in the run that goes on: shm/once.c */
-    uint64_t once_first;                      /* its first item, of the map */
-    uint64_t once_failed[MM_ONCE_ITEMS / 64]; /* bit per item */
+    uint64_t once_first;                      /* of a map with MM_MAP_ONCE: the first item of the run that goes on */
+    uint64_t once_failed[MM_ONCE_ITEMS / 64]; /* where any_once_failed: bit per item of it */
 };
 
 enum mm_outcome { MM_RAN, MM_FAILED, MM_STOPPED };

@@ -131,7 +131,8 @@ static uint64_t highest(const struct mm_board *board, uint64_t slots)
     uint64_t found = 0;
     for (uint64_t left = slots; left; left &= left - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(left);
-        int priority = board->maps[slot].priority;
+        const int priority =
+            board->maps[slot].priority; /* NOLINT(bugprone-signed-char-misuse,cert-str34-c): a number */
         if (priority > best)
             found = 0;
         if (priority >= best) {

@@ -9,6 +9,7 @@
 
 #include "core/error.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,14 +86,15 @@ static void cut(struct mm_node *node, struct job *job)
 {
     const struct mm_run *run = job->run;
     uint64_t begin = is_broken(FAKE_RANGE_FROM_ZERO) ? 0 : run->first, end = begin + run->n;
+    assert(run->n > 0);
     job->pieces = grown(NULL, run->n, sizeof *job->pieces);
-    while (begin < end) {
+    do {
         uint64_t items = 1 + below(node, MOST_PIECE);
         uint64_t to = end - begin < items ? end : begin + items;
         job->pieces[job->n_pieces++] = (struct piece){ begin, to };
         begin = to;
-    }
-    for (size_t i = job->n_pieces - 1; i > 0; i--) {
+    } while (begin < end);
+    for (size_t i = job->n_pieces; i-- > 1;) {
         size_t k = (size_t)below(node, i + 1);
         struct piece other = job->pieces[k];
         job->pieces[k] = job->pieces[i];

@@ -212,7 +212,7 @@ static void check_results(const struct shape *shape, const struct array *in, con
 
 static void map_randomly(const struct shape *shape)
 {
-    struct array in[3], out;
+    struct array in[3] = { 0 }, out;
     mamuto_error_t err = { 0 };
     size_t n = below(4) ? 1 + below(shape->out_size > 100 ? 300 : 5000) : 1 + below(5);
     mamuto_call_t call = { .function = shape->function, .help = below(4) == 0 };

@@ -241,7 +241,7 @@ static void item_that_hangs_times_out_and_is_not_run_again(void **state)
 {
     (void)state;
     mamuto_error_t err = { 0 };
-    mamuto_call_t call = { .function = "once.item", .on_error = MAMUTO_ON_ERROR_SKIP, .item_timeout_ms = 100 };
+    mamuto_call_t call = { .function = "once.item", .on_error = MAMUTO_ON_ERROR_SKIP, .item_timeout_ms = 500 };
     work(5000);
     in[1234] |= ONCE_HANG;
     e2e_is_error(run(&call, &err), &err, MAMUTO_EITEM, "may have run");

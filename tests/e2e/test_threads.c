@@ -19,11 +19,11 @@ struct thread {
     pthread_t id, self; /* id: of the one that started it */
     pthread_barrier_t *start;
     bool crashes, waits;
-    char wrong[600];
+    bool elsewhere; /* something was called back in another thread */
     mamuto_t *m;
     int32_t in[N], out[N];
     int open, done, closed, status, item_errors, expected_errors;
-    bool elsewhere; /* something was called back in another thread */
+    char wrong[600];
 };
 
 #define CHECK(thread_, what_) check((thread_), (what_), #what_, __LINE__)

@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-enum { RANDOM_MAX_ITEMS = 20000, RANDOM_MOST_TOLD = 1000, RANDOM_TIMEOUT_MS = 200 };
+enum { RANDOM_MAX_ITEMS = 20000, RANDOM_MOST_TOLD = 1000, RANDOM_TIMEOUT_MS = 500 };
 
 /* A type of a signature of random.c. Its size is fixed elements times the dims that it names. */
 struct random_type {

@@ -57,7 +57,7 @@ bool reference_reduce(const struct reference *r, const void *items, size_t n, vo
     struct level level = { .n = (n + BLOCK - 1) / BLOCK };
     char *spare = malloc(r->size);
     level.values = malloc((level.n + 1) * r->size);
-    level.there = malloc(level.n + 1);
+    level.there = calloc(level.n + 1, 1);
     assert_true(spare && level.values && level.there);
     fold_blocks(r, items, n, &level, spare);
     while (level.n > 1)

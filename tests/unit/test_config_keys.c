@@ -2,6 +2,7 @@
  * one. Then random configs with one fault in them, which must be told at its line. MAMUTO_SEED replays a run. */
 #include "core/config.h"
 
+#include <assert.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -345,6 +346,7 @@ struct writer {
 
 static uint32_t draw(struct writer *w, size_t below)
 {
+    assert(below > 0);
     w->random += 0x9E3779B97F4A7C15u; /* splitmix64 */
     uint64_t z = w->random;
     z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;

@@ -94,7 +94,7 @@ static void check_uniform(bool across)
 {
     enum { N = 1000000, BINS = 100 };
     static unsigned bins[BINS];
-    double sum = 0, squares = 0, products = 0, last = 0.5, chi = 0;
+    double sum = 0, squares = 0, products = 0, last = 0.5, chi = 0, expected = (double)N / BINS;
     mamuto_rng_t r = mamuto_rng(42, 7);
     memset(bins, 0, sizeof bins);
     for (uint64_t i = 0; i < N; i++) {
@@ -109,7 +109,7 @@ static void check_uniform(bool across)
         last = u;
     }
     for (int i = 0; i < BINS; i++)
-        chi += ((double)bins[i] - N / BINS) * ((double)bins[i] - N / BINS) / (N / BINS);
+        chi += (bins[i] - expected) * (bins[i] - expected) / expected;
     assert_true(sum > -5 * 288.7 && sum < 5 * 288.7);                             /* sqrt(N / 12) */
     assert_true(squares - N / 12.0 > -5 * 74.6 && squares - N / 12.0 < 5 * 74.6); /* sqrt(N / 180) */
     assert_true(products > -5 * 83.4 && products < 5 * 83.4);                     /* sqrt(N) / 12 */

@@ -152,7 +152,7 @@ static int check_span(struct check *c, const struct array *array)
     bool wraps = __builtin_mul_overflow(array->n - 1, step, &reach) ||
                  __builtin_add_overflow(reach, array->size, &bytes) || bytes > INT64_MAX;
     if (!wraps && array->stride < 0)
-        wraps = reach > begin || __builtin_add_overflow(begin, array->size, &end);
+        wraps = (begin && reach > begin) || __builtin_add_overflow(begin, array->size, &end); /* NULL: see below */
     else if (!wraps)
         wraps = __builtin_add_overflow(begin, bytes, &end);
     if (!wraps)

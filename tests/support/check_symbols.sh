@@ -2,6 +2,7 @@
 # What was built, seen from outside: check_symbols.sh BUILD. The library shows its public names and no others; the
 # helper program needs the C library alone; both are hardened.
 set -u
+shopt -s lastpipe # what `problem` counts, at the end of a pipe, is to be counted here
 cd "$(dirname "$0")/../.." || exit 2
 build=$1
 so=$build/libmamuto.so

@@ -436,18 +436,19 @@ static void fold_that_crashes_once_is_no_failure(void **state)
 static void time_limit_is_not_that_of_a_whole_group(void **state)
 {
     (void)state;
+    const size_t n = 400;
     int64_t value[3];
-    fill(SMALL);
-    mamuto_call_t call = call_of(SMALL, "reduce.join_slowly", value);
+    fill(n);
+    mamuto_call_t call = call_of(n, "reduce.join_slowly", value);
     call.item_timeout_ms = 200;
-    skips_as(&call, SMALL);
+    skips_as(&call, n);
     mamuto_error_t err = { 0 };
-    expect(SMALL, value);
+    expect(n, value);
     call.function = NULL;
-    call.args[0] = mamuto_scatter(items, SMALL);
+    call.args[0] = mamuto_scatter(items, n);
     if (mamuto_reduce_wait(m, &call, &err) != 0)
         fail_msg("%s", err.text);
-    assert_true(value[2] == SMALL);
+    assert_true(value[2] == n);
 }
 
 #define TEST(test_) cmocka_unit_test_setup_teardown(test_, set_up, tear_down)

@@ -53,6 +53,9 @@
  *  - Ordinary arrays are read and written by the workers through the kernel (process_vm_readv). Where the system does not
  *    let them (containers, Yama), they are copied: they take their size again in shared memory, and one that is not
  *    readable may be the program's own SIGSEGV.
+ *  - gcc 12 fuses a * b - c * d and a * b + c * d, side by side as in a product of complex numbers, into fused operations
+ *    where it vectorises, in spite of -ffp-contract=off. Such a function's last bit may depend on how many items a chunk
+ *    has; __attribute__((optimize("no-tree-vectorize"))) or that flag in cflags keeps it from doing so.
  *  - A worker runs in its own process: what a function stores in global variables stays there, and what it prints to stdout
  *    is lost unless it flushes, or, with on_output, ends the line.
  *  - A worker that dies while nothing is in flight is replaced when the loop runs again, at the next call at the latest.

@@ -149,6 +149,7 @@ static struct mm_run *groups_run(struct reduce *r, struct mamuto_map_s *map, enu
     r->groups.n_items = end;
     r->groups.group_items = phase == LEVEL ? r->fanout : r->group;
     r->groups.leaf_items = phase == LEVEL ? 1 : BLOCK;
+    r->groups.values = phase != FUSED;
     r->groups.absent = r->groups.absent_out = NULL;
     run->groups = &r->groups;
     run->first = begin / r->groups.group_items;

@@ -63,6 +63,7 @@ struct mm_groups {
     uint64_t n_items;             /* that all groups cover */
     uint64_t group_items;         /* leaf_items times a power of two */
     uint32_t leaf_items;
+    bool values;           /* its items are what other runs of the call have stored, not the call's */
     const uint8_t *absent; /* 1: an item that is left out; by item, from the run's first on; NULL: none is */
     uint8_t *absent_out;   /* where absent is set: 1: nothing of the group was there; by group of the run */
 };
@@ -119,6 +120,12 @@ static inline uint64_t mm_run_n_items(const struct mm_run *run)
         return run->n;
     uint64_t from = mm_run_first_item(run), to = from + run->n * run->groups->group_items;
     return (to < run->groups->n_items ? to : run->groups->n_items) - from;
+}
+
+/* Of the call's items, those that the run settles: none where it folds or gathers what others have stored. */
+static inline uint64_t mm_run_settles(const struct mm_run *run)
+{
+    return run->op != MM_OP_CALL || (run->groups && run->groups->values) ? 0 : mm_run_n_items(run);
 }
 
 #endif

@@ -30,7 +30,7 @@ static inline struct mm_span mm_span_of_input(const struct mm_run *run, int k)
         uint64_t bytes = (uint64_t)(in->high - in->low) * in->size;
         return (struct mm_span){ bytes ? data + (uint64_t)in->low * in->size : data, bytes, 0, bytes, 0 };
     }
-    if (!in->size) /* one value of no elements, which may be at NULL */
+    if (!in->size || !data) /* one value of no elements, or an array of no items, may be at NULL */
         return (struct mm_span){ data, 0, 0, 0, 0 };
     return mm_span_of(data + (ptrdiff_t)mm_run_first_item(run) * in->stride, in->stride, in->size, mm_run_n_items(run));
 }
@@ -80,6 +80,8 @@ static inline void mm_span_narrow(struct mm_run *run)
 static inline struct mm_span mm_span_of_result(const struct mm_run *run)
 {
     const char *result = run->result;
+    if (!result) /* a reduction may keep none */
+        return (struct mm_span){ NULL, 0, 0, 0, 0 };
     return mm_span_of(result + (ptrdiff_t)run->first * run->result_stride, run->result_stride, run->out_size, run->n);
 }
 

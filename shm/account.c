@@ -2,6 +2,7 @@
  *
  * Done words are the truth; they are read while lanes write them, so a sum is of some moment in between, never too much.
  * A map that nobody stopped and no worker died of has settled all of its items when it leaves: no word is read then.
+ * Runs that fold or gather what other runs of a call have stored settle nothing, but are time all the same.
  * What a helping caller did counts as items of this host, but not as its workers' time. Called by the owner's thread.
  */
 #include "shm/account.h"
@@ -21,6 +22,13 @@ void mm_account_map(struct mm_board_map *map, uint64_t gen, uint64_t *done, uint
     }
 }
 
+/* Items of the call in so many of the map's; of groups, the last may not be whole. */
+static uint64_t call_items(const struct mm_run *run, uint64_t done)
+{
+    uint64_t all = mm_run_settles(run), items = run->groups ? done * run->groups->group_items : done;
+    return items < all ? items : all;
+}
+
 static uint64_t ticks_of(struct mm_board_map *map)
 {
     return atomic_load_explicit(&map->busy_ticks, memory_order_relaxed) +
@@ -34,7 +42,7 @@ void mm_account_settle(struct mm_jobs *jobs, const struct mm_job *job)
     bool odd = job->saw_death || job->stopping || atomic_load_explicit(&map->n_records, memory_order_relaxed);
     if (odd || atomic_load_explicit(&map->n_done, memory_order_relaxed) < map->n_grains)
         mm_account_map(map, job->gen, &done, &failed);
-    jobs->items += done;
+    jobs->items += call_items(job->run, done);
     jobs->busy_ticks += atomic_load_explicit(&map->busy_ticks, memory_order_relaxed);
     if (odd) { /* else nothing ran singly, and its cache line is left alone */
         jobs->busy_ticks += atomic_load_explicit(&map->singly_ticks, memory_order_relaxed);
@@ -53,7 +61,7 @@ void mm_account_total(struct mm_jobs *jobs, uint64_t *items, double *busy)
         struct mm_board_map *map = mm_job_map(jobs, job);
         uint64_t done, failed;
         mm_account_map(map, job->gen, &done, &failed);
-        *items += done;
+        *items += call_items(job->run, done);
         ticks += ticks_of(map);
     }
     if (!jobs->up_ns)

@@ -387,7 +387,7 @@ static struct mm_extent *used_at(const struct mm_arena *arena, const void *p)
 void mm_arena_trim(struct mm_arena *arena, const void *p, uint64_t bytes)
 {
     uint64_t kept = (bytes + PAGE - 1) / PAGE * PAGE;
-    bool room = make_room(arena);
+    bool room = !kept || make_room(arena); /* nothing is cut where all of it goes */
     struct mm_extent *e = used_at(arena, p);
     if (!room || !e || kept >= e->bytes)
         return;

@@ -105,6 +105,44 @@ static void host_counts_items_and_time(void **state)
     e2e_close(m);
 }
 
+/* Each item of the call once, however many runs and groups it takes. */
+static void host_counts_items_of_reductions_and_emitters(void **state)
+{
+    (void)state;
+    enum { MANY = 30000 };
+    static const int32_t one[MANY];
+    mamuto_host_t host;
+    mamuto_error_t err = { 0 };
+    mamuto_options_t options = { .config_text = "{\"hosts\": {\"localhost\": 2}}",
+                                 .modules = (const char *[]){ E2E_MODULE("varout"), E2E_MODULE("reduce"), NULL } };
+    mamuto_t *m;
+    assert_int_equal(mamuto_open_wait(&m, &options, &err), 0);
+    mamuto_var_t var;
+    mamuto_call_t emit = { .function = "varout.pieces", .args = { mamuto_scatter(one, MANY) }, .result_var = &var };
+    assert_int_equal(mamuto_map_wait(m, &emit, &err), 0);
+    mamuto_hosts(m, &host, 1);
+    assert_int_equal(host.items, MANY);
+    int32_t sum;
+    mamuto_call_t fold = { .fold = "varout.sum", .args = { mamuto_scatter(one, MANY) }, .value = &sum };
+    assert_int_equal(mamuto_reduce_wait(m, &fold, &err), 0);
+    mamuto_hosts(m, &host, 1);
+    assert_int_equal(host.items, 2 * MANY);
+    static const uint64_t x[MANY];
+    static const size_t counts[] = { 500, MANY }; /* items stored and then folded, and both at once */
+    uint64_t before = host.items;
+    for (int i = 0; i < 2; before += counts[i++]) {
+        int64_t total;
+        mamuto_call_t both = { .function = "reduce.item_i8",
+                               .fold = "reduce.fold_i8",
+                               .args = { mamuto_scatter(x, counts[i]) },
+                               .value = &total };
+        assert_int_equal(mamuto_reduce_wait(m, &both, &err), 0);
+        mamuto_hosts(m, &host, 1);
+        assert_int_equal(host.items, before + counts[i]);
+    }
+    e2e_close(m);
+}
+
 static struct {
     uv_loop_t loop;
     mamuto_t *m;
@@ -246,6 +284,7 @@ int main(void)
         cmocka_unit_test(functions_beyond_max_are_counted_alone),
         cmocka_unit_test(functions_of_no_module_are_none),
         cmocka_unit_test(host_counts_items_and_time),
+        cmocka_unit_test(host_counts_items_of_reductions_and_emitters),
         cmocka_unit_test(host_is_lost_and_comes_back),
         cmocka_unit_test(host_is_lost_for_good),
         cmocka_unit_test(mapper_is_closed_in_on_host),

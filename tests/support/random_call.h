@@ -28,6 +28,7 @@ struct random_function {
     void (*compute)(const struct random_item *item, void *out);
     const char *fold;
     void (*join)(const void *a, const void *b, void *out, size_t dim);
+    size_t (*emit)(const struct random_item *item, void *out); /* instead of compute: of variable length */
 };
 
 extern const struct random_function random_functions[];
@@ -81,7 +82,8 @@ struct random_call {
     struct random_arg args[8];
     struct random_array result, value;
     ptrdiff_t result_stride;
-    char *first; /* item 0 of the result, NULL: there is none */
+    mamuto_var_t var; /* the result where it is of variable length */
+    char *first;      /* item 0 of the result, NULL: there is none */
     char if_empty[256];
     bool reduces, folds_alone, cancels;
     enum random_form form;
@@ -128,6 +130,7 @@ void random_pool_forget(struct random_world *world, uint64_t *state, bool all);
 
 /* The outcome against the serial reference; status, err, told and so on are filled. What is wrong is written into text. */
 bool random_call_is_right(struct random_call *c, char *text, size_t bytes);
+bool random_var_is_untouched(const struct random_call *c);
 bool random_call_is_untouched(const struct random_call *c, char *text, size_t bytes);
 
 #endif

@@ -35,7 +35,8 @@ static bool say(const struct check *k, const char *format, ...)
 
 /* ---- The serial loop ----------------------------------------------------------------------------------------------- */
 
-static void compute(const struct random_call *c, size_t i, void *out)
+/* The elements that it has: 1, unless the result is of variable length. */
+static size_t compute(const struct random_call *c, size_t i, void *out)
 {
     const struct random_function *f = c->function;
     struct random_item item = { .dims = c->call.dims, .seed = c->call.seed, .index = i };
@@ -44,10 +45,13 @@ static void compute(const struct random_call *c, size_t i, void *out)
         item.in[k] = arg->at ? arg->base + arg->at[i] * (int64_t)f->in[k].elem : arg->base + (ptrdiff_t)i * arg->stride;
         item.len[k] = arg->at ? (size_t)(arg->at[i + 1] - arg->at[i]) : arg->len;
     }
+    if (f->emit)
+        return f->emit(&item, out);
     if (c->folds_alone)
         memcpy(out, item.in[0], c->out_size);
     else
         f->compute(&item, out);
+    return 1;
 }
 
 static bool is_deadly(enum random_fault fault)
@@ -65,7 +69,8 @@ static void run_serially(struct check *k)
     k->absent = calloc(c->n + 1, 1);
     assert_true(k->expected && k->told && k->absent);
     for (size_t i = 0; i < c->n; i++) {
-        compute(c, i, k->expected + i * c->out_size);
+        if (!c->function->emit)
+            compute(c, i, k->expected + i * c->out_size);
         k->deadly += is_deadly(fault_of(c, i));
     }
 }
@@ -199,9 +204,40 @@ static bool gaps_are_untouched(const struct check *k)
     return true;
 }
 
+bool random_var_is_untouched(const struct random_call *c) { return is_all((const char *)&c->var, sizeof c->var, 0xa5); }
+
+static bool one_emitted(struct check *k, size_t i)
+{
+    static char right[RANDOM_MOST_EMITTED];
+    const struct random_call *c = k->c;
+    const mamuto_var_t *var = &c->var;
+    int64_t begin = var->offsets[i], n = var->offsets[i + 1] - begin, expected = (int64_t)compute(c, i, right);
+    if ((is_failed(k, i) || k->unclear) && n == 0)
+        return true;
+    if (is_failed(k, i) || n != expected)
+        return say(k, "item %zu%s has %" PRId64 " elements, not %" PRId64, i, is_failed(k, i) ? ", which failed," : "",
+                   n, expected);
+    if (memcmp((const char *)var->data + begin * (int64_t)c->out_size, right, (size_t)n * c->out_size) == 0)
+        return true;
+    return say(k, "the elements of item %zu are wrong", i);
+}
+
+static bool emitted_is_right(struct check *k)
+{
+    const mamuto_var_t *var = &k->c->var;
+    if (!k->whole)
+        return random_var_is_untouched(k->c) || say(k, "result_var was written, and the map ended early");
+    if (var->count != k->c->n || var->offsets[0] != 0)
+        return say(k, "result_var has %zu items, the first at %" PRId64, var->count, var->offsets[0]);
+    for (size_t i = 0; i < k->c->n; i++)
+        if (!one_emitted(k, i))
+            return false;
+    return true;
+}
+
 static bool results_are_right(struct check *k)
 {
-    if (!gaps_are_untouched(k))
+    if (!gaps_are_untouched(k) || (k->c->function->emit && !emitted_is_right(k)))
         return false;
     for (size_t i = 0; k->c->first && i < k->c->n; i++)
         if (!one_result(k, i))
@@ -316,7 +352,7 @@ bool random_call_is_right(struct random_call *c, char *text, size_t bytes)
 bool random_call_is_untouched(const struct random_call *c, char *text, size_t bytes)
 {
     bool block = is_all(c->result.block, (size_t)(c->result.p - (char *)c->result.block) + c->result.bytes, 0xa5);
-    if (!block || !is_all(c->value.p, c->value.bytes, 0xa5) || c->n_done || c->n_told)
+    if (!block || !is_all(c->value.p, c->value.bytes, 0xa5) || c->n_done || c->n_told || !random_var_is_untouched(c))
         snprintf(text, bytes, "a refused call wrote something, or called back");
-    return block && is_all(c->value.p, c->value.bytes, 0xa5) && !c->n_done && !c->n_told;
+    return block && is_all(c->value.p, c->value.bytes, 0xa5) && !c->n_done && !c->n_told && random_var_is_untouched(c);
 }

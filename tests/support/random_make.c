@@ -58,8 +58,8 @@ static void join_u8x2(const void *a, const void *b, void *out, size_t dim)
 static void join_dim(const void *a, const void *b, void *out, size_t dim) { random_fold_dim(a, b, out, dim); }
 
 const struct random_function random_functions[] = {
-    { "add", 2, 0, true, { F8, F8 }, F8, random_add, "fold_f8", join_f8 },
-    { "turn", 1, 0, true, { I4 }, I4, random_turn, "fold_i4", join_i4 },
+    { "add", 2, 0, true, { F8, F8 }, F8, random_add, "fold_f8", join_f8, NULL },
+    { "turn", 1, 0, true, { I4 }, I4, random_turn, "fold_i4", join_i4, NULL },
     { "bytes",
       2,
       0,
@@ -68,8 +68,9 @@ const struct random_function random_functions[] = {
       FIXED("u1[5]", 1, 1, 5, false),
       random_bytes,
       NULL,
+      NULL,
       NULL },
-    { "triple", 2, 0, true, { F8X3, F8X3 }, F8X3, random_triple, "fold_dim", join_dim },
+    { "triple", 2, 0, true, { F8X3, F8X3 }, F8X3, random_triple, "fold_dim", join_dim, NULL },
     { "scale",
       2,
       1,
@@ -78,7 +79,8 @@ const struct random_function random_functions[] = {
       DIMS("f8[d]", 8, 0, -1, true),
       random_scale,
       "fold_dim",
-      join_dim },
+      join_dim,
+      NULL },
     { "matrix",
       2,
       2,
@@ -87,9 +89,10 @@ const struct random_function random_functions[] = {
       DIMS("i4[a]", 4, 0, -1, false),
       random_matrix,
       NULL,
+      NULL,
       NULL },
-    { "complex", 2, 0, true, { C16X2, FIXED("f4", 4, 4, 1, true) }, C16X2, random_complex, NULL, NULL },
-    { "nothing", 0, 0, true, { { 0 } }, FIXED("u8", 8, 8, 1, false), random_nothing, NULL, NULL },
+    { "complex", 2, 0, true, { C16X2, FIXED("f4", 4, 4, 1, true) }, C16X2, random_complex, NULL, NULL, NULL },
+    { "nothing", 0, 0, true, { { 0 } }, FIXED("u8", 8, 8, 1, false), random_nothing, NULL, NULL, NULL },
     { "eight",
       8,
       1,
@@ -100,9 +103,19 @@ const struct random_function random_functions[] = {
       FIXED("i8", 8, 8, 1, false),
       random_eight,
       NULL,
+      NULL,
       NULL },
-    { "text", 1, 0, false, { VARIABLE("bytes", 1, false) }, FIXED("u4", 4, 4, 1, false), random_text, NULL, NULL },
-    { "sum", 2, 0, false, { VARIABLE("f8[*]", 8, true), F8 }, F8, random_sum, "fold_f8", join_f8 },
+    { "text",
+      1,
+      0,
+      false,
+      { VARIABLE("bytes", 1, false) },
+      FIXED("u4", 4, 4, 1, false),
+      random_text,
+      NULL,
+      NULL,
+      NULL },
+    { "sum", 2, 0, false, { VARIABLE("f8[*]", 8, true), F8 }, F8, random_sum, "fold_f8", join_f8, NULL },
     { "both",
       3,
       0,
@@ -111,7 +124,14 @@ const struct random_function random_functions[] = {
       FIXED("u8[2]", 8, 8, 2, false),
       random_both,
       "fold_u8x2",
-      join_u8x2 },
+      join_u8x2,
+      NULL },
+    { .name = "echo",
+      .n_in = 2,
+      .in = { VARIABLE("bytes", 1, false), FIXED("u1", 1, 1, 1, false) },
+      .out = VARIABLE("bytes", 1, false),
+      .emit = random_echo },
+    { .name = "count", .n_in = 1, .in = { I4 }, .out = VARIABLE("i4[*]", 4, false), .emit = random_count },
 };
 
 const unsigned random_n_functions = sizeof random_functions / sizeof *random_functions;
@@ -199,6 +219,14 @@ static void choose_options(struct random_call *c)
 static void choose_result(struct random_world *world, struct random_call *c)
 {
     const struct random_type *type = &c->function->out;
+    memset(&c->var, 0xa5, sizeof c->var);
+    if (type->variable) {
+        c->out_size = type->elem;
+        c->call.result_var = &c->var;
+        c->result = random_array_make(world, &c->random, 0, 1, false);
+        memset(c->result.block, 0xa5, (size_t)(c->result.p - (char *)c->result.block));
+        return;
+    }
     c->out_size = random_type_len(type, c->call.dims) * type->elem;
     bool none = c->reduces && random_chance(&c->random, 2), arena = random_chance(&c->random, 3);
     ptrdiff_t stride = (ptrdiff_t)c->out_size;
@@ -281,6 +309,8 @@ void random_call_free(struct random_world *world, struct random_call *c)
     random_args_free(world, c);
     random_array_free(world, &c->result);
     random_array_free(world, &c->value);
+    if (c->call.result_var && c->n_done && !random_var_is_untouched(c) && world->m)
+        assert_int_equal(mamuto_free(world->m, c->var.data), 0);
     free(c->told);
     free(c->spanned);
     free(c);
@@ -364,8 +394,9 @@ static bool spoil_call(struct random_call *c, uint64_t choice)
     } else if (choice == 4 && n_dims < 8 && !c->reduces) {
         c->call.dims[n_dims] = 3;
         refused(c, MAMUTO_EARGS, "a dim too many");
-    } else if (choice == 5 && c->call.result && c->n > 0) {
+    } else if (choice == 5 && (c->call.result || c->call.result_var) && c->n > 0) {
         c->call.result = NULL;
+        c->call.result_var = NULL;
         refused(c, MAMUTO_EARGS, "no result");
         return !c->reduces;
     } else if (choice == 6 && c->call.result && c->out_size > 8 && c->n > 1) {

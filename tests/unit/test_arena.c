@@ -289,6 +289,21 @@ static void arena_sparse_stretches_leave_something_for_each(void **state)
     arena.budget = 0;
 }
 
+static void arena_trim_to_nothing_needs_no_memory(void **state)
+{
+    (void)state;
+    bool cold;
+    char *p = mm_arena_reserve(&arena, PAGE, &cold, &err), *last = p;
+    while (last && arena.n_extents + 1 < arena.room)
+        last = mm_arena_reserve(&arena, PAGE, &cold, &err);
+    assert_non_null(last);
+    mm_alloc_fail_at(1);
+    mm_arena_trim(&arena, p, 0);
+    mm_alloc_fail_at(0);
+    assert_int_equal(mm_arena_size(&arena, p), 0);
+    check_extents();
+}
+
 static void arena_trim_keeps_the_beginning(void **state)
 {
     (void)state;
@@ -453,6 +468,7 @@ int main(void)
         TEST(arena_without_a_free_stretch_says_so),
         TEST(arena_joins_warm_and_cold_before_it_gives_up),
         TEST(arena_sparse_stretches_leave_something_for_each),
+        TEST(arena_trim_to_nothing_needs_no_memory),
         TEST(arena_trim_keeps_the_beginning),
         TEST(arena_takes_one_that_is_just_as_long_first),
         TEST(arena_at_random_never_gives_a_byte_twice),

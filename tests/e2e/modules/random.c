@@ -35,13 +35,14 @@ static int be_faulty(enum random_fault fault, uint64_t seed, uint64_t item)
 }
 
 /* In the item form: what a failed item leaves behind must not be seen. */
-#define FAULT()                                                                                                        \
+#define FAULT() FAULT_AFTER(memset(MAMUTO_OUT_ARRAY(char), 0xee, mamuto_it->chunk->out_size))
+#define FAULT_AFTER(leave_)                                                                                            \
     do {                                                                                                               \
         uint64_t seed_ = mamuto_it->chunk->seed;                                                                       \
         enum random_fault fault_ = random_fault(seed_, MAMUTO_INDEX);                                                  \
         int code_ = 0;                                                                                                 \
         if (fault_ != RANDOM_FINE && (code_ = be_faulty(fault_, seed_, MAMUTO_INDEX)) != 0) {                          \
-            memset(MAMUTO_OUT_ARRAY(char), 0xee, mamuto_it->chunk->out_size);                                          \
+            (void)(leave_);                                                                                            \
             if (fault_ == RANDOM_TEXT)                                                                                 \
                 MAMUTO_FAIL(code_, RANDOM_FAULT_TEXT);                                                                 \
             return code_;                                                                                              \
@@ -204,6 +205,27 @@ MAMUTO_FUNCTION(both, "bytes, i4[*], u1 -> u8[2]")
                                     IT };
     random_both(&it, MAMUTO_OUT(uint64_t[2]));
     return 0;
+}
+
+/* Results of variable length: in pieces, at once. */
+MAMUTO_FUNCTION(echo, "bytes, u1 -> bytes")
+{
+    FAULT_AFTER(MAMUTO_EMIT("left behind", 11));
+    uint8_t out[RANDOM_MOST_EMITTED];
+    const struct random_item it = { .in = { MAMUTO_ARRAY(uint8_t, 0), &MAMUTO_IN(uint8_t, 1) },
+                                    .len = { MAMUTO_LEN(0) },
+                                    IT };
+    size_t n = random_echo(&it, out), half = n / 2;
+    int code = MAMUTO_EMIT(out, half);
+    return code ? code : MAMUTO_EMIT(out + half, n - half);
+}
+
+MAMUTO_FUNCTION(count, "i4 -> i4[*]")
+{
+    FAULT_AFTER(MAMUTO_EMIT("four", 1));
+    int32_t out[RANDOM_MOST_EMITTED / 4];
+    const struct random_item it = { .in = { &MAMUTO_IN(int32_t, 0) }, IT };
+    return MAMUTO_EMIT(out, random_count(&it, out));
 }
 
 /* ---- Folds --------------------------------------------------------------------------------------------------------- */

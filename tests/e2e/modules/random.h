@@ -164,6 +164,28 @@ static inline void random_eight(const struct random_item *it, void *out_)
     out[0] = (int64_t)h;
 }
 
+/* Of variable length: returns how many elements; out has room for RANDOM_MOST_EMITTED bytes. */
+enum { RANDOM_MOST_EMITTED = 20000 };
+
+static inline size_t random_echo(const struct random_item *it, void *out_)
+{
+    const uint8_t *x = it->in[0], *y = it->in[1];
+    uint8_t *out = out_;
+    for (size_t k = 0; k < it->len[0]; k++)
+        out[k] = x[it->len[0] - 1 - k] ^ y[0];
+    return it->len[0];
+}
+
+static inline size_t random_count(const struct random_item *it, void *out_)
+{
+    const int32_t *x = it->in[0];
+    int32_t *out = out_;
+    size_t n = (uint32_t)x[0] % 997 == 0 ? (uint32_t)x[0] % 4096 : (uint32_t)x[0] % 11;
+    for (size_t k = 0; k < n; k++)
+        out[k] = (int32_t)((uint32_t)x[0] + (uint32_t)k);
+    return n;
+}
+
 /* The folds: neither associative nor commutative. */
 static inline void random_fold_f8(const double *a, const double *b, double *out) { out[0] = (a[0] + b[0]) * 0.5; }
 

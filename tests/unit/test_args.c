@@ -103,7 +103,9 @@ static void args_span_beyond_memory_is_refused(void **state)
     refused("f8 -> f8", CALL(mamuto_scatter_strided(nowhere(UINTPTR_MAX - 4095), 100, 64)), MAMUTO_ESIZE,
             "argument 0 of 100 items");
     accepted("f8 -> f8", CALL(mamuto_scatter_strided(nowhere(UINTPTR_MAX - 4095), 63, 64)));
-    accepted("f8 -> f8", CALL(mamuto_scatter_strided(nowhere(64 * 99), 100, -64)));
+    refused("f8 -> f8", CALL(mamuto_scatter_strided(nowhere(64 * 99 - 8), 100, -64)), MAMUTO_ESIZE,
+            "argument 0 of 100 items");
+    accepted("f8 -> f8", CALL(mamuto_scatter_strided(nowhere(64 * 99 + 8), 100, -64)));
     refused("f8 -> f8", CALL(mamuto_scatter_strided(NULL, 10, 64)), MAMUTO_EARGS, "argument 0 is NULL");
 }
 

@@ -170,7 +170,7 @@ SPANS(join_crash, 1, if (trapped) raise(SIGSEGV);)
 SPANS(join_hang, 1, if (trapped) for (;;) pause();)
 SPANS(join_high, 1, if (a[0] == 0 && b[1] - a[0] >= 8192) return 24;) /* fails in a node high up */
 SPANS(join_once, 1, if (trapped && is_first("fold", TRAP)) raise(SIGSEGV);)
-SPANS(join_slowly, 1, nap_ms(5);)
+SPANS(join_slowly, 1, nap_ms(4);)
 
 MAMUTO_KERNEL(join_chunk, "i8[3], i8[3] -> i8[3]")
 {

@@ -67,12 +67,12 @@ static void cut(struct reduce *r, int workers)
     r->fanout = call->item_timeout_ms ? BLOCK : MOST_FANOUT;
     if (r->fused) {
         while (r->group < most_group && n / (2 * r->group) >= GROUPS_PER_WORKER * lanes &&
-               2 * r->group * r->size <= WINDOW_BYTES)
+               r->size <= WINDOW_BYTES / (2 * r->group))
             r->group *= 2;
         r->window = r->group;
         return;
     }
-    for (r->window = BLOCK; r->window < MOST_WINDOW && r->window < n && 2 * r->window * r->size <= WINDOW_BYTES;)
+    for (r->window = BLOCK; r->window < MOST_WINDOW && r->window < n && r->size <= WINDOW_BYTES / (2 * r->window);)
         r->window *= 2;
     while (r->group < most_group && r->group < r->window && n / r->group > MOST_FANOUT)
         r->group *= 2;
@@ -104,12 +104,13 @@ static uint64_t lay_out(struct reduce *r, char *base)
 
 static int take_scratch(struct reduce *r, mamuto_t *m, mamuto_error_t *err)
 {
-    uint64_t bytes;
+    uint64_t each, bytes;
     static char nowhere[1];
     cut(r, m->ops->workers(m->node));
     r->n_values = divide_up(r->plan.whole.n, r->group);
     r->unit = r->group;
-    if (__builtin_mul_overflow(r->n_values + r->window, 2 * r->size + 4, &bytes) || bytes > INT64_MAX)
+    if (__builtin_mul_overflow(r->size, 2, &each) || __builtin_add_overflow(each, 4, &each) ||
+        __builtin_mul_overflow(r->n_values + r->window, each, &bytes) || bytes > INT64_MAX)
         return mm_error_set(err, MAMUTO_ESIZE,
                             "mamuto_reduce: partial results of %zu bytes for so many items do not "
                             "fit into memory",

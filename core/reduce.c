@@ -97,8 +97,9 @@ static uint64_t lay_out(struct reduce *r, char *base)
     r->absent = (uint8_t *)take(&at, r->n_values);
     r->spare_absent = (uint8_t *)take(&at, upper);
     r->bad_groups = (uint8_t *)take(&at, maps && r->fused ? r->n_values : 0);
-    r->marks = (uint8_t *)take(&at, maps ? r->window : 0);
-    r->items = take(&at, maps && !r->plan.whole.result ? r->window * r->size : 0);
+    uint64_t in_work = least(r->window, r->plan.whole.n);
+    r->marks = (uint8_t *)take(&at, maps ? in_work : 0);
+    r->items = take(&at, maps && !r->plan.whole.result ? in_work * r->size : 0);
     return (uint64_t)(at - base);
 }
 

@@ -39,6 +39,32 @@ static mamuto_call_t call_of(const uint8_t *in, size_t n, size_t bytes, void *va
                             .value = value };
 }
 
+/* Three values of 4 MB: room for 64 of them would be more than a quarter of a GB. */
+static void few_large_values_take_no_room_for_many(void **state)
+{
+    (void)state;
+    enum { BYTES = 4 << 20 };
+    static const uint8_t in[] = { 1, 2, 39 };
+    static uint8_t value[BYTES];
+    struct rlimit before, limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 160 << 20;
+    void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    e2e_close(m);
+    m = NULL;
+    m = e2e_open(2, E2E_MODULE("reduce"));
+    mamuto_error_t err = { 0 };
+    mamuto_call_t call = call_of(in, 3, BYTES, value);
+    int code = mamuto_reduce_wait(m, &call, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, old);
+    if (code)
+        fail_msg("%s", err.text);
+    assert_true(value[0] == 42 && value[BYTES - 1] == 42);
+}
+
 static void values_that_no_memory_holds_are_refused(void **state)
 {
     (void)state;
@@ -60,6 +86,7 @@ static void values_that_no_memory_holds_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(few_large_values_take_no_room_for_many),
         TEST(values_that_no_memory_holds_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

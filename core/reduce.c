@@ -106,6 +106,7 @@ static uint64_t lay_out(struct reduce *r, char *base)
 static int take_scratch(struct reduce *r, mamuto_t *m, mamuto_error_t *err)
 {
     uint64_t each, bytes;
+    mamuto_error_t why = { 0 };
     static char nowhere[1];
     cut(r, m->ops->workers(m->node));
     r->n_values = divide_up(r->plan.whole.n, r->group);
@@ -116,9 +117,9 @@ static int take_scratch(struct reduce *r, mamuto_t *m, mamuto_error_t *err)
                             "mamuto_reduce: partial results of %zu bytes for so many items do not "
                             "fit into memory",
                             r->size);
-    r->scratch = m->ops->alloc(m->node, lay_out(r, nowhere), err);
+    r->scratch = m->ops->alloc(m->node, lay_out(r, nowhere), &why);
     if (!r->scratch)
-        return err ? err->code : MAMUTO_ENOMEM;
+        return mm_error_copy(err, &why);
     lay_out(r, r->scratch);
     memset(r->absent, 0, r->n_values);
     return 0;

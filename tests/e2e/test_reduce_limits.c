@@ -81,6 +81,23 @@ static void values_that_no_memory_holds_are_refused(void **state)
     assert_int_equal(at.value[0], 0);
 }
 
+/* A filled error is left as it is, and the code is the call's own; so it is where no error is wanted. */
+static void code_is_that_of_the_call_whatever_err_holds(void **state)
+{
+    (void)state;
+    static struct {
+        uint8_t in[200], value[1];
+    } at;
+    mamuto_call_t call = call_of(at.in, 200, (size_t)1 << 50, at.value);
+    mamuto_error_t fresh = { 0 }, filled = { .code = MAMUTO_ECONFIG };
+    int code = mamuto_reduce_wait(m, &call, &fresh);
+    assert_int_not_equal(code, 0);
+    assert_int_equal(code, fresh.code);
+    assert_int_equal(mamuto_reduce_wait(m, &call, &filled), code);
+    assert_int_equal(mamuto_reduce_wait(m, &call, NULL), code);
+    assert_int_equal(filled.code, MAMUTO_ECONFIG);
+}
+
 #define TEST(test_) cmocka_unit_test_setup_teardown(test_, set_up, tear_down)
 
 int main(void)
@@ -88,6 +105,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(few_large_values_take_no_room_for_many),
         TEST(values_that_no_memory_holds_are_refused),
+        TEST(code_is_that_of_the_call_whatever_err_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -698,7 +698,7 @@ MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_er
  *   call.function  NULL: the one argument's items are folded themselves
  *   call.fold      "T, T -> T", where T is the function's output, of fixed size
  *   call.value     out: one T; may not overlap an argument
- *   call.result    the items' results, too, if it is set
+ *   call.result    the items' results, too, if it is set; not without a function
  * With MAMUTO_ON_ERROR_SKIP failed items are left out, and MAMUTO_EITEM is returned. Errors: as mamuto_map, and
  * MAMUTO_EEMPTY where there is nothing to reduce and no call.if_empty. */
 MAMUTO_API int mamuto_reduce(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);

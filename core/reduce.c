@@ -395,6 +395,10 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
     if (!fold)
         return MAMUTO_EFUNCTION;
     r->groups.fold = fold;
+    if (!call->function && (call->result || call->result_stride))
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_reduce: call.result is set, but call.function is NULL: the argument's items are "
+                            "the results");
     if (!call->function)
         describe_identity(r, fold);
     else if ((r->function = mm_mapper_find(m, call->function, err)) == NULL)

@@ -98,6 +98,18 @@ static void code_is_that_of_the_call_whatever_err_holds(void **state)
     assert_int_equal(filled.code, MAMUTO_ECONFIG);
 }
 
+static void results_of_no_function_are_refused(void **state)
+{
+    (void)state;
+    uint64_t in[3] = { 1, 2, 3 }, out[3] = { 7, 7, 7 }, value = 9;
+    mamuto_error_t err = { 0 };
+    mamuto_call_t call = {
+        .args = { mamuto_scatter(in, 3) }, .fold = "reduce.fold_u8", .value = &value, .result = out
+    };
+    e2e_is_error(mamuto_reduce_wait(m, &call, &err), &err, MAMUTO_EINVAL, "call.result");
+    assert_true(value == 9 && out[0] == 7);
+}
+
 #define TEST(test_) cmocka_unit_test_setup_teardown(test_, set_up, tear_down)
 
 int main(void)
@@ -106,6 +118,7 @@ int main(void)
         TEST(few_large_values_take_no_room_for_many),
         TEST(values_that_no_memory_holds_are_refused),
         TEST(code_is_that_of_the_call_whatever_err_holds),
+        TEST(results_of_no_function_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -729,7 +729,7 @@ MAMUTO_API int mamuto_cancel(mamuto_map_t *map);
  * results. Takes time in proportion to the bytes when memory is new (about 0.7 s a GB), none when it is reused.
  * NULL on failure. Errors: ESIZE (overflow, or above RLIMIT_FSIZE), ENOMEM (with what there is). */
 MAMUTO_API void *mamuto_alloc(mamuto_t *m, size_t count, size_t size, mamuto_error_t *err);
-/* Gives it back; not while a map uses it. p may be NULL. Errors: EINVAL, p is not of this mapper, or is in use. */
+/* Gives it back; not while a map uses it or it is being kept. p may be NULL. Errors: EINVAL, p is not of this mapper, or is in use. */
 MAMUTO_API int mamuto_free(mamuto_t *m, void *p);
 /* Maps bytes of a file, read-only, from offset (a multiple of the page size), for this program and the workers: an
  * argument in place. The fd may be closed afterwards. Undone by mamuto_free. Errors: EINVAL (offset, bytes beyond the

@@ -661,8 +661,8 @@ MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto
  * nothing to close. */
 MAMUTO_API int mamuto_open_wait(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 
-/* Ends the maps and keeps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc, mamuto_attach
- * and mamuto_keep, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
+/* Stops the workers, ends the maps and keeps in flight with MAMUTO_ECANCELED, then frees all memory of mamuto_alloc,
+ * mamuto_attach and mamuto_keep, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
 MAMUTO_API int mamuto_close(mamuto_t *m, void (*on_close)(void *data));
 MAMUTO_API int mamuto_close_wait(mamuto_t *m);
 

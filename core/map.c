@@ -277,14 +277,20 @@ static bool is_in(const void *at, const char *p, uint64_t bytes)
     return (const char *)at >= p && (const char *)at < p + bytes;
 }
 
+/* One of no bytes begins nowhere: where it would may be in another array. */
+static bool begins_in(struct mm_span span, const char *p, uint64_t bytes)
+{
+    return span.bytes && is_in(span.low, p, bytes);
+}
+
 /* Does an array of it begin in there? All of it lies where it begins. */
 static bool run_uses(const struct mm_run *run, const char *p, uint64_t bytes)
 {
-    bool uses = is_in(mm_span_of_result(run).low, p, bytes);
+    bool uses = begins_in(mm_span_of_result(run), p, bytes);
     for (int k = 0; k < run->n_in; k++) {
-        uses |= is_in(mm_span_of_input(run, k).low, p, bytes);
+        uses |= begins_in(mm_span_of_input(run, k), p, bytes);
         if (run->in[k].offsets)
-            uses |= is_in(mm_span_of_offsets(run, k).low, p, bytes);
+            uses |= begins_in(mm_span_of_offsets(run, k), p, bytes);
     }
     return uses;
 }

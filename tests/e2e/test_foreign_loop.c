@@ -398,7 +398,7 @@ static void restart_on(const struct kind *kind)
         start(k, "work");
     }
     kind->turn();
-    kill(e2e_server(), SIGKILL);
+    e2e_kill_server();
     while (seen.done < 20)
         kind->turn();
     for (int k = 0; k < 20; k++) {

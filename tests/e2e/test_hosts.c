@@ -206,7 +206,7 @@ static void kill_under_a_map(void)
         .function = "items.work", .args = { mamuto_scatter(in, N) }, .result = out, .on_done = on_done
     };
     assert_int_equal(mamuto_map(seen.m, &call, NULL, &err), 0);
-    assert_int_equal(kill(e2e_server(), SIGKILL), 0);
+    e2e_kill_server();
     uv_run(&seen.loop, UV_RUN_DEFAULT);
 }
 

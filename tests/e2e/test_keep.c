@@ -454,7 +454,7 @@ static void kept_array_survives_death_of_all_processes(void **state)
     keep();
     for (int i = 0; i < 2; i++) {
         assert_int_equal(keep_map_begin(&map, m, "hold", kept.handle), 0);
-        assert_int_equal(kill(e2e_server(), SIGKILL), 0);
+        e2e_kill_server();
         e2e_touch("go");
         private_run_until(&loop, &map.n_done, 1);
         assert_int_equal(map.status, 0);
@@ -469,7 +469,7 @@ static void keep_survives_death_of_all_processes_while_copied(void **state)
     private_gate_close("copy_in");
     keep_begin(&kept, m, "f8", all());
     private_gate_reached(&loop);
-    assert_int_equal(kill(e2e_server(), SIGKILL), 0);
+    e2e_kill_server();
     for (int i = 0; i < 5; i++)
         uv_run(&loop, UV_RUN_NOWAIT);
     private_gate_open();

@@ -292,7 +292,7 @@ static void lines_arrive_after_the_fork_server_was_started_anew(void **state)
     open_wait();
     int own = open_files(getpid());
     for (int round = 0; round < 5; round++) {
-        kill(e2e_server(), SIGKILL);
+        e2e_kill_server();
         memset(&seen, 0, sizeof seen);
         assert_int_equal(map_wait("parts", 3, NULL), 0);
         assert_true(seen.lines >= 3); /* an item may have been run twice */

@@ -244,7 +244,7 @@ static void map_survives_death_of_all_processes_while_copied(void **state)
         private_gate_close(points[i]);
         private_map_begin(&map, m, "add");
         private_gate_reached(&loop);
-        assert_int_equal(kill(e2e_server(), SIGKILL), 0);
+        e2e_kill_server();
         few_turns();
         private_gate_open();
         private_run_until(&loop, &map.n_done, 1);

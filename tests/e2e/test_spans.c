@@ -263,7 +263,7 @@ static void *kill_at_random(void *unused)
         if (killer.over)
             break;
         if (servers && below(8) == 0) {
-            kill(e2e_server(), SIGKILL);
+            e2e_kill_server();
             servers = false;
         } else if (n > 0)
             kill(pids[below((uint64_t)n)], SIGKILL);

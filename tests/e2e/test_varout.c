@@ -685,7 +685,7 @@ static void varout_outlives_the_death_of_the_fork_server(void **state)
                                .result_var = &v };
         begin(m, &flight, &call);
         reach(m, &flight, op);
-        kill(e2e_server(), SIGKILL);
+        e2e_kill_server();
         finish(m, &flight);
         if (flight.status)
             fail_msg("phase %d: %s", op, flight.err.text);

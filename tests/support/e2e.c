@@ -150,6 +150,17 @@ pid_t e2e_server(void)
     return e2e_descendants(getpid(), "mamuto-server", &pid, 1) == 1 ? pid : 0;
 }
 
+void e2e_kill_server(void)
+{
+    pid_t server = e2e_server();
+    for (int i = 0; server <= 0 && i < E2E_PATIENCE_MS; i++) {
+        e2e_nap();
+        server = e2e_server();
+    }
+    assert_true(server > 0);
+    assert_int_equal(kill(server, SIGKILL), 0);
+}
+
 /* ---- What is held ------------------------------------------------------------------------------------------------ */
 
 static int count_fds(void)

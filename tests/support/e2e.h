@@ -26,7 +26,8 @@ void e2e_is_error(int code, const mamuto_error_t *err, int expected, const char 
 int e2e_descendants(pid_t of, const char *comm, pid_t *pids, int max);
 /* Workers and the fork server of this process's only mapper. */
 int e2e_workers(pid_t *pids, int max);
-pid_t e2e_server(void);
+pid_t e2e_server(void); /* 0: it is not seen now: never to be handed to kill(), which would take all of this group */
+void e2e_kill_server(void);   /* with SIGKILL; looks for it until it is there */
 bool e2e_is_alive(pid_t pid); /* there, and no zombie */
 
 /* What this process holds. */

@@ -215,7 +215,7 @@ static void fill(struct mm_jobs *jobs, uint64_t gen, struct mm_board_map *map, c
     map->n_lanes = lanes;
     map->n_dims = run->function ? (uint8_t)run->function->signature.n_dims : 0;
     map->flags = (uint16_t)((run->fail_fast ? MM_MAP_FAIL_FAST : 0) | (run->once ? MM_MAP_ONCE : 0) |
-                           (run->log ? MM_MAP_SPANS : 0) | (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
+                            (run->log ? MM_MAP_SPANS : 0) | (mm_variable_has(run) ? MM_MAP_VARIABLE : 0));
     map->priority = (int8_t)run->priority;
     map->seed = run->seed;
     map->module = run->function ? (uint16_t)run->function->module : MM_NO_FUNCTION;

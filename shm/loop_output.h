@@ -15,7 +15,7 @@ struct mm_outputs {
     uv_loop_t *loop;
     void (*on_line)(void *owner, int worker, int fd, const char *line, size_t n);
     void *owner;
-    uint32_t n_lanes; /* those behind have no stream */
+    uint32_t n_lanes;                           /* those behind have no stream */
     struct mm_stream *streams[MM_MAX_LANES][2]; /* of stdout and stderr; NULL: none */
 };
 

@@ -661,8 +661,8 @@ MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto
  * nothing to close. */
 MAMUTO_API int mamuto_open_wait(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 
-/* Ends the maps and keeps in flight with MAMUTO_ECANCELED, stops the workers, frees all memory of mamuto_alloc, mamuto_attach
- * and mamuto_keep, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
+/* Stops the workers, ends the maps and keeps in flight with MAMUTO_ECANCELED, then frees all memory of mamuto_alloc,
+ * mamuto_attach and mamuto_keep, then calls on_close(data), with the data of mamuto_open. m is gone then. m may be NULL in _wait. */
 MAMUTO_API int mamuto_close(mamuto_t *m, void (*on_close)(void *data));
 MAMUTO_API int mamuto_close_wait(mamuto_t *m);
 
@@ -707,7 +707,7 @@ MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_er
  *   call.function  NULL: the one argument's items are folded themselves
  *   call.fold      "T, T -> T", where T is the function's output, of fixed size
  *   call.value     out: one T; may not overlap an argument
- *   call.result    the items' results, too, if it is set
+ *   call.result    the items' results, too, if it is set; not without a function
  * A fold that fails ends the reduction; retries and once are for the items alone. With item_timeout_ms, a group of 64 folds
  * may take 64 times as long.
  * With MAMUTO_ON_ERROR_SKIP failed items are left out, and MAMUTO_EITEM is returned. Errors: as mamuto_map, and
@@ -740,7 +740,7 @@ MAMUTO_API int mamuto_cancel(mamuto_map_t *map);
  * results. Takes time in proportion to the bytes when memory is new (about 0.7 s a GB), none when it is reused.
  * NULL on failure. Errors: ESIZE (overflow, or above RLIMIT_FSIZE), ENOMEM (with what there is). */
 MAMUTO_API void *mamuto_alloc(mamuto_t *m, size_t count, size_t size, mamuto_error_t *err);
-/* Gives it back; not while a map uses it. p may be NULL. Errors: EINVAL, p is not of this mapper, or is in use. */
+/* Gives it back; not while a map uses it or it is being kept. p may be NULL. Errors: EINVAL, p is not of this mapper, or is in use. */
 MAMUTO_API int mamuto_free(mamuto_t *m, void *p);
 /* Maps bytes of a file, read-only, from offset (a multiple of the page size), for this program and the workers: an
  * argument in place. The fd may be closed afterwards. Undone by mamuto_free. Errors: EINVAL (offset, bytes beyond the

@@ -302,9 +302,20 @@ static bool list_uses(const struct mm_map_list *list, const char *p, uint64_t by
     return false;
 }
 
+/* Is one that begins in there being kept? */
+static bool keeping_uses(const mamuto_t *m, const char *p, uint64_t bytes)
+{
+    for (const struct mamuto_kept *kept = m->keeping; kept; kept = kept->next) {
+        struct mm_run run = { .n = kept->keep.n, .n_in = 1, .in = { kept->keep.in } };
+        if (run.n && run_uses(&run, p, bytes))
+            return true;
+    }
+    return false;
+}
+
 bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes)
 {
-    return list_uses(&m->running, p, bytes) || list_uses(&m->queued, p, bytes);
+    return list_uses(&m->running, p, bytes) || list_uses(&m->queued, p, bytes) || keeping_uses(m, p, bytes);
 }
 
 void *mamuto_map_data(const mamuto_map_t *map) { return map->data; }

@@ -158,7 +158,8 @@ void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
 int mm_map_prepare_help(struct mamuto_map_s *map, const struct mm_function *function, mamuto_error_t *err);
 void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
 void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err);
-bool mm_map_uses(const mamuto_t *m, const void *p, uint64_t bytes); /* does a map in flight use an array in there? */
+bool mm_map_uses(const mamuto_t *m, const void *p,
+                 uint64_t bytes); /* does a map or keep in flight use an array there? */
 void mm_map_deliver_ended(mamuto_t *m);
 void mm_map_cancel_all(mamuto_t *m); /* the node is gone: on_done with ECANCELED for all */
 

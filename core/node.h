@@ -50,7 +50,8 @@ struct mm_node_events {
     /* A line that a worker has printed (fd 1 or 2), without its end; may come until on_closed. Those that the items of a run
      * have printed come before its on_ran. NULL: not wanted; workers print where the program does. */
     void (*on_output)(void *owner, int worker, int fd, const char *line, size_t n);
-    /* Nothing of the node is left: process, socket, memory, handle. Once, after close. */
+    /* Nothing of the node is left: process, socket, handle; its memory goes when this returns, so that maps in flight are told
+     * while their arrays are still there. Once, after close. */
     void (*on_closed)(void *owner);
     /* The data is kept, and keep->in says where; or it is not, and the node knows nothing of it any more. Once a keep. */
     void (*on_kept)(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err);

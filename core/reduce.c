@@ -67,12 +67,12 @@ static void cut(struct reduce *r, int workers)
     r->fanout = call->item_timeout_ms ? BLOCK : MOST_FANOUT;
     if (r->fused) {
         while (r->group < most_group && n / (2 * r->group) >= GROUPS_PER_WORKER * lanes &&
-               2 * r->group * r->size <= WINDOW_BYTES)
+               r->size <= WINDOW_BYTES / (2 * r->group))
             r->group *= 2;
         r->window = r->group;
         return;
     }
-    for (r->window = BLOCK; r->window < MOST_WINDOW && r->window < n && 2 * r->window * r->size <= WINDOW_BYTES;)
+    for (r->window = BLOCK; r->window < MOST_WINDOW && r->window < n && r->size <= WINDOW_BYTES / (2 * r->window);)
         r->window *= 2;
     while (r->group < most_group && r->group < r->window && n / r->group > MOST_FANOUT)
         r->group *= 2;
@@ -97,26 +97,29 @@ static uint64_t lay_out(struct reduce *r, char *base)
     r->absent = (uint8_t *)take(&at, r->n_values);
     r->spare_absent = (uint8_t *)take(&at, upper);
     r->bad_groups = (uint8_t *)take(&at, maps && r->fused ? r->n_values : 0);
-    r->marks = (uint8_t *)take(&at, maps ? r->window : 0);
-    r->items = take(&at, maps && !r->plan.whole.result ? r->window * r->size : 0);
+    uint64_t in_work = least(r->window, r->plan.whole.n);
+    r->marks = (uint8_t *)take(&at, maps ? in_work : 0);
+    r->items = take(&at, maps && !r->plan.whole.result ? in_work * r->size : 0);
     return (uint64_t)(at - base);
 }
 
 static int take_scratch(struct reduce *r, mamuto_t *m, mamuto_error_t *err)
 {
-    uint64_t bytes;
+    uint64_t each, bytes;
+    mamuto_error_t why = { 0 };
     static char nowhere[1];
     cut(r, m->ops->workers(m->node));
     r->n_values = divide_up(r->plan.whole.n, r->group);
     r->unit = r->group;
-    if (__builtin_mul_overflow(r->n_values + r->window, 2 * r->size + 4, &bytes) || bytes > INT64_MAX)
+    if (__builtin_mul_overflow(r->size, 2, &each) || __builtin_add_overflow(each, 4, &each) ||
+        __builtin_mul_overflow(r->n_values + r->window, each, &bytes) || bytes > INT64_MAX)
         return mm_error_set(err, MAMUTO_ESIZE,
                             "mamuto_reduce: partial results of %zu bytes for so many items do not "
                             "fit into memory",
                             r->size);
-    r->scratch = m->ops->alloc(m->node, lay_out(r, nowhere), err);
+    r->scratch = m->ops->alloc(m->node, lay_out(r, nowhere), &why);
     if (!r->scratch)
-        return err ? err->code : MAMUTO_ENOMEM;
+        return mm_error_copy(err, &why);
     lay_out(r, r->scratch);
     memset(r->absent, 0, r->n_values);
     return 0;
@@ -393,6 +396,10 @@ static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamut
     if (!fold)
         return MAMUTO_EFUNCTION;
     r->groups.fold = fold;
+    if (!call->function && (call->result || call->result_stride))
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_reduce: call.result is set, but call.function is NULL: the argument's items are "
+                            "the results");
     if (!call->function)
         describe_identity(r, fold);
     else if ((r->function = mm_mapper_find(m, call->function, err)) == NULL)

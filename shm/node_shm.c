@@ -337,10 +337,9 @@ static void restart(struct mm_node *node)
 static void on_timer_closed(uv_handle_t *timer)
 {
     struct mm_node *node = timer->data;
-    const struct mm_node_events *events = node->events;
-    void *owner = node->owner;
+    node->events->on_closed(node->owner);
+    mm_pool_fini(&node->pool);
     mm_free(node);
-    events->on_closed(owner);
 }
 
 static void take_down(struct mm_node *node)
@@ -352,7 +351,6 @@ static void take_down(struct mm_node *node)
     mm_jobs_fini(&node->jobs);
     mm_stager_fini(&node->stager);
     mm_keeper_fini(&node->keeper);
-    mm_pool_fini(&node->pool);
     uv_close((uv_handle_t *)&node->timer, on_timer_closed);
 }
 

@@ -174,6 +174,10 @@ static __attribute__((noinline)) int emit_slowly(mamuto_chunk_t *chunk, size_t i
         chunk->fail(chunk, i, MAMUTO_EINVAL, "it emits, but its signature has no result of variable length");
         return MAMUTO_EINVAL;
     }
+    if (i >= chunk->count) {
+        chunk->fail(chunk, i, MAMUTO_EINVAL, "it emits for an item that is not its own");
+        return MAMUTO_EINVAL;
+    }
     if (__builtin_mul_overflow(n, chunk->out_size, &bytes))
         return no_room(chunk, i);
     if (bytes == 0)
@@ -194,7 +198,8 @@ int mm_slab_emit(mamuto_chunk_t *chunk, size_t i, const void *elements, size_t n
 {
     const struct mm_emitter *emitter = &((struct mm_runner *)chunk->host)->emitter;
     struct mm_slab *slab = emitter->slab;
-    if (!slab || n == 0 || n > (slab->left < MM_VARLEN_LONG ? slab->left : MM_VARLEN_LONG) >> emitter->shift)
+    if (!slab || i >= chunk->count || n == 0 ||
+        n > (slab->left < MM_VARLEN_LONG ? slab->left : MM_VARLEN_LONG) >> emitter->shift)
         return emit_slowly(chunk, i, elements, n);
     mm_varlen_record *record = emitter->records + i;
     uint64_t had = mm_varlen_short(*record), bytes = n << emitter->shift;

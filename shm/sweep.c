@@ -147,11 +147,11 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
                   char *result, uint8_t *marks)
 {
     uint64_t item = rest->first_item;
-    bool first_death = !(rest->attempts & MM_SPARED);
+    bool first_death = !(rest->attempts & MM_SPARED), known = recorded(map, gen, map->first + item);
     rest->attempts |= MM_SPARED;
-    if (is_a_mistake(death, item) || (first_death && is_from_outside(death)))
+    if (!known && (is_a_mistake(death, item) || (first_death && is_from_outside(death))))
         return;
-    if ((rest->attempts & ~MM_SPARED) < map->retries) {
+    if (!known && (rest->attempts & ~MM_SPARED) < map->retries) {
         rest->attempts++;
         return;
     }
@@ -161,7 +161,7 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
     zero(map, gen, death->lane, result + (ptrdiff_t)item * map->out.stride);
     if (marks)
         marks[item] = 1;
-    if (!recorded(map, gen, map->first + item))
+    if (!known) /* else the lane itself had settled it, and died before its cursor moved on */
         mm_record_add(map, gen, map->first + item, (int)death->lane, signal, &failure);
     rest->attempts = MM_SPARED;
     rest->failed++;
@@ -179,7 +179,9 @@ static void blame(struct mm_board_map *map, uint64_t gen, const struct mm_death 
 static enum mm_swept return_singly(const struct look *look, const struct mm_death *death, char *result, uint8_t *marks)
 {
     struct mm_lane *lane = &look->board->lanes[look->lane];
-    uint64_t item = atomic_load(&lane->cursor);
+    uint64_t item = atomic_load(&lane->cursor), first = mm_grain_item(look->map, look->begin);
+    if (item < first) /* a stray write: never believe what a damaged process left behind */
+        item = first;
     struct mm_taken rest = { .begin = look->begin,
                              .end = look->end,
                              .singly = true,

@@ -169,6 +169,7 @@ static void null_arrays_are_refused(void **state)
 {
     (void)state;
     refused(adding(mamuto_scatter(NULL, 64), mamuto_scatter(b, 64)), MAMUTO_EARGS, "argument 0 is NULL");
+    refused(adding(mamuto_scatter_strided(NULL, 64, -8), mamuto_scatter(b, 64)), MAMUTO_EARGS, "argument 0 is NULL");
     refused(adding(mamuto_scatter(a, 64), mamuto_broadcast(NULL)), MAMUTO_EARGS, "argument 1 is NULL");
     mamuto_call_t call = good_call();
     call.result = NULL;

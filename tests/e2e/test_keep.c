@@ -159,6 +159,32 @@ static void forgotten_after_the_copy_is_canceled_once(void **state)
     nothing_is_left();
 }
 
+/* A cancel leaves the copier its piece: the array is in use until on_kept has come. */
+static void array_that_is_being_kept_is_not_freed(void **state)
+{
+    (void)state;
+    mamuto_error_t err = { 0 };
+    const int64_t all_of_it[] = { 0, KEEP_ITEMS };
+    double *array = mamuto_alloc(m, KEEP_ITEMS, sizeof *array, &err);
+    int64_t *offsets = mamuto_alloc(m, 2, sizeof *offsets, &err);
+    assert_non_null(array);
+    assert_non_null(offsets);
+    memcpy(array, y, sizeof y);
+    memcpy(offsets, all_of_it, sizeof all_of_it);
+    private_gate_close("copy_in");
+    keep_begin(&kept, m, "f8[*]", mamuto_scatter_var(array, offsets, 1));
+    private_gate_reached(&loop);
+    assert_int_equal(mamuto_free(m, array), MAMUTO_EINVAL);
+    assert_int_equal(mamuto_free(m, offsets), MAMUTO_EINVAL);
+    assert_int_equal(mamuto_forget(kept.handle), 0);
+    assert_int_equal(mamuto_free(m, array), MAMUTO_EINVAL);
+    private_gate_open();
+    is_canceled(&kept);
+    assert_int_equal(mamuto_free(m, array), 0);
+    assert_int_equal(mamuto_free(m, offsets), 0);
+    nothing_is_left();
+}
+
 static void forgotten_while_copied_is_canceled_once(void **state)
 {
     (void)state;
@@ -497,6 +523,7 @@ int main(void)
         TEST(function_that_writes_into_kept_array_is_named),
         TEST(forgotten_right_after_the_call_is_canceled_once),
         TEST(forgotten_after_the_copy_is_canceled_once),
+        TEST(array_that_is_being_kept_is_not_freed),
         TEST(forgotten_while_copied_is_canceled_once),
         TEST(forgotten_in_its_on_kept_is_gone),
         TEST(forgotten_in_on_kept_of_another_is_canceled_or_gone),

@@ -137,7 +137,7 @@ static void random_bits_are_ones_half_of_the_time(void **state)
     for (int i = 0; i < N; i++) {
         uint64_t word = mamuto_random(&r);
         for (int b = 0; b < 64; b++)
-            ones[b] += word >> b & 1;
+            ones[b] += (unsigned)(word >> b & 1);
     }
     for (int b = 0; b < 64; b++)
         assert_true(ones[b] > N / 2 - 5 * 158 && ones[b] < N / 2 + 5 * 158); /* sqrt(N) / 2 */

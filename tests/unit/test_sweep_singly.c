@@ -150,6 +150,38 @@ static void sweep_of_an_item_that_is_recorded_does_not_record_it_twice(void **st
     assert_int_equal(handmade_ready(sweeping.map, 0)->failed, 1);
 }
 
+/* The lane had settled the item, and was killed from outside before its cursor moved on. */
+static void sweep_of_an_item_that_is_recorded_spares_it_no_more(void **state)
+{
+    (void)state;
+    uint8_t marks[100] = { 0 };
+    sweeping_open_map(100, 10);
+    handmade_claim(sweeping.board, 1, sweeping.map, MM_CLAIM_OWNED, true, 2, 5);
+    sweeping_set_cursor(1, 24, 0, 0);
+    sweeping.board->lanes[1].attempts = 0;
+    mm_record_add(sweeping.map, sweeping.gen, 24, 1, 0, &(struct mm_failure){ .code = MAMUTO_EITEM, .item_code = 7 });
+    const struct mm_death death = { .lane = 1, .status = SIGKILL };
+    sweeping.dead[1] = true;
+    assert_int_equal(
+        mm_sweep(sweeping.board, sweeping.map, sweeping.gen, &death, sweeping.dead, (char *)sweeping.results, marks),
+        MM_SWEPT_SETTLED);
+    assert_int_equal(only_record()->code, MAMUTO_EITEM);
+    assert_int_equal(handmade_ready(sweeping.map, 0)->first_item, 25);
+    assert_int_equal(handmade_ready(sweeping.map, 0)->failed, 1);
+    assert_int_equal(marks[24], 1);
+}
+
+static void sweep_of_a_damaged_cursor_stays_in_the_claim(void **state)
+{
+    (void)state;
+    sweeping_open_map(100, 10);
+    handmade_claim(sweeping.board, 1, sweeping.map, MM_CLAIM_OWNED, true, 2, 5);
+    sweeping_set_cursor(1, 3, 0, 0);
+    assert_int_equal(sweeping_death(1), MM_SWEPT_SETTLED);
+    assert_int_equal(only_record()->item, 20);
+    assert_true(sweeping.results[3] != 0);
+}
+
 static void sweep_in_a_map_that_fails_at_once_stops_it(void **state)
 {
     (void)state;
@@ -172,6 +204,8 @@ int main(void)
         SWEEPING_TEST(sweep_blames_the_very_last_item_leaves_nothing),
         SWEEPING_TEST(sweep_between_done_word_and_cursor_blames_nobody),
         SWEEPING_TEST(sweep_of_an_item_that_is_recorded_does_not_record_it_twice),
+        SWEEPING_TEST(sweep_of_an_item_that_is_recorded_spares_it_no_more),
+        SWEEPING_TEST(sweep_of_a_damaged_cursor_stays_in_the_claim),
         SWEEPING_TEST(sweep_in_a_map_that_fails_at_once_stops_it),
     };
     return cmocka_run_group_tests_name("sweep_singly", tests, NULL, NULL);

@@ -228,3 +228,18 @@ MAMUTO_FUNCTION(index, "-> u8")
     MAMUTO_OUT(uint64_t) = MAMUTO_INDEX;
     return 0;
 }
+
+/* ---- Values as large as a call says ------------------------------------------------------------------------------ */
+
+MAMUTO_FUNCTION(block, "u1 -> u1[n]")
+{
+    memset(MAMUTO_OUT_ARRAY(uint8_t), MAMUTO_IN(uint8_t, 0), MAMUTO_DIM(0));
+    return 0;
+}
+MAMUTO_FUNCTION(fold_block, "u1[n], u1[n] -> u1[n]")
+{
+    const uint8_t *a = MAMUTO_ARRAY(uint8_t, 0), *b = MAMUTO_ARRAY(uint8_t, 1);
+    for (size_t i = 0; i < MAMUTO_DIM(0); i++)
+        MAMUTO_OUT_ARRAY(uint8_t)[i] = (uint8_t)(a[i] + b[i]);
+    return 0;
+}

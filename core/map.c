@@ -124,7 +124,7 @@ static void end_later(struct mamuto_map_s *map)
 static int begin(struct mamuto_map_s *map, mamuto_error_t *err)
 {
     mamuto_t *m = map->mapper;
-    int code = m->queued.first ? MM_NODE_FULL : m->ops->run(m->node, &map->run, err);
+    int code = m->queued.first && !m->lost ? MM_NODE_FULL : m->ops->run(m->node, &map->run, err);
     if (code < 0)
         return code;
     if (code == MM_NODE_FULL) {
@@ -359,6 +359,7 @@ static void begin_queued(mamuto_t *m)
         int code = m->ops->run(m->node, &map->run, &err);
         if (code == MM_NODE_FULL)
             return;
+        m->lost |= code == MAMUTO_EHOST; /* what on_done begins anew is refused, not queued for ever */
         m->n_begun++;
         take_out(&m->queued, map);
         if (code) {

@@ -38,7 +38,7 @@ struct mm_plan {
     void (*on_item_error)(struct mamuto_map_s *map, const mamuto_error_t *err);
     void (*fini)(struct mm_plan *plan, mamuto_t *m); /* m->node may be gone, and its memory with it */
     struct mm_run whole;                             /* the call as it was checked: the caller's arrays */
-    void *value;                                     /* of a reduction: the caller's, as if_empty; or NULL */
+    void *value;                                     /* where the outcome goes: the caller's, as if_empty; or NULL */
     const void *if_empty;
 };
 enum { MM_PLAN_GOES_ON = 2 };
@@ -104,7 +104,7 @@ struct mamuto {
     const struct mm_node_ops *ops;
     struct mm_node_events events; /* that the node is given */
     struct mm_node *node;
-    bool node_up, node_closing, gone;
+    bool node_up, node_closing, gone, lost; /* lost: the node takes no run any more */
     struct mm_mapper_module *modules[MM_MOST_MODULES];
     uint32_t n_modules, n_loading; /* loading: initial ones that are not there yet */
     const struct mm_function *last_function;

@@ -235,6 +235,7 @@ int mm_varout_plan(struct mamuto_map_s *map, const mamuto_call_t *call, mamuto_e
     v->plan.on_item_error = on_item_error;
     v->plan.fini = fini;
     v->out = call->result_var;
+    v->plan.value = call->result_var; /* it may lie in an array of the mapper */
     v->group = mm_varlen_group(map->run.n);
     v->n_groups = (map->run.n + v->group - 1) / v->group;
     int code = map->run.n ? take_scratch(map, v, err) : 0;

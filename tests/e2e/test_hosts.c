@@ -234,6 +234,65 @@ static void on_lost_done(mamuto_map_t *handle, int status, const mamuto_error_t 
 }
 
 /* Its fork server is killed again and again, with an item in flight that waits for it: that is for good. */
+enum { MANY = 70 }; /* more than a node takes at once */
+
+static struct {
+    int32_t in, out[MANY];
+    int told, refused;
+} many;
+
+/* Begins anew what the lost host did not do: refused, so that there is an end to it. */
+static void on_many_done(mamuto_map_t *map, int status, const mamuto_error_t *err)
+{
+    mamuto_error_t again = { 0 };
+    mamuto_call_t call = { .function = "items.gate",
+                           .args = { mamuto_scatter(&many.in, 1) },
+                           .result = mamuto_map_data(map),
+                           .on_done = on_many_done };
+    assert_int_equal(status, MAMUTO_EHOST);
+    assert_int_equal(err->code, MAMUTO_EHOST);
+    many.told++;
+    many.refused += mamuto_map(seen.m, &call, NULL, &again) == MAMUTO_EHOST;
+}
+
+static void kill_for_good(void)
+{
+    for (int told = 1; seen.n < 8;) {
+        pid_t server = e2e_server();
+        if (server > 0 && seen.n == told) {
+            assert_int_equal(kill(server, SIGKILL), 0);
+            told += told < 7 ? 2 : 1;
+        }
+        uv_run(&seen.loop, UV_RUN_ONCE);
+    }
+}
+
+static void queued_maps_of_a_lost_host_are_told_once(void **state)
+{
+    (void)state;
+    e2e_scratch_begin();
+    open_on_loop();
+    memset(&many, 0, sizeof many);
+    many.in = 1;
+    for (int i = 0; i < MANY; i++) {
+        mamuto_call_t call = { .function = "items.gate",
+                               .args = { mamuto_scatter(&many.in, 1) },
+                               .result = &many.out[i],
+                               .data = &many.out[i],
+                               .retries = 20,
+                               .on_done = on_many_done };
+        assert_int_equal(mamuto_map(seen.m, &call, NULL, NULL), 0);
+    }
+    kill_for_good();
+    uv_run(&seen.loop, UV_RUN_DEFAULT);
+    assert_in_range(many.told, MANY, MANY + 1); /* the first was told before the loss was known, and began anew */
+    assert_in_range(many.refused, MANY - 1, MANY);
+    assert_int_equal(mamuto_close(seen.m, NULL), 0);
+    uv_run(&seen.loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&seen.loop), 0);
+    e2e_scratch_end();
+}
+
 static void host_is_lost_for_good(void **state)
 {
     (void)state;
@@ -246,14 +305,7 @@ static void host_is_lost_for_good(void **state)
                            .retries = 20, /* it is the only one to blame */
                            .on_done = on_lost_done };
     assert_int_equal(mamuto_map(seen.m, &call, NULL, NULL), 0);
-    for (int told = 1; seen.n < 8;) {
-        pid_t server = e2e_server();
-        if (server > 0 && seen.n == told) {
-            assert_int_equal(kill(server, SIGKILL), 0);
-            told += told < 7 ? 2 : 1;
-        }
-        uv_run(&seen.loop, UV_RUN_ONCE);
-    }
+    kill_for_good();
     static const char *const states[] = { "up", "lost", "up", "lost", "up", "lost", "up", "lost" };
     for (int i = 0; i < 8; i++)
         assert_string_equal(seen.states[i], states[i]);
@@ -287,6 +339,7 @@ int main(void)
         cmocka_unit_test(host_counts_items_of_reductions_and_emitters),
         cmocka_unit_test(host_is_lost_and_comes_back),
         cmocka_unit_test(host_is_lost_for_good),
+        cmocka_unit_test(queued_maps_of_a_lost_host_are_told_once),
         cmocka_unit_test(mapper_is_closed_in_on_host),
     };
     return cmocka_run_group_tests_name("e2e_hosts", tests, NULL, NULL);

@@ -30,7 +30,7 @@ static uint64_t expected(const struct mm_emitted *emitted, uint64_t n)
 
 static uint64_t slab_bytes(const struct mm_pool *pool, uint64_t part)
 {
-    uint64_t slab = part / ((unsigned)(pool->config.workers + 1) * SLABS_A_LANE) / LEAST_SLAB * LEAST_SLAB;
+    uint64_t slab = part / ((uint64_t)(pool->config.workers + 1) * SLABS_A_LANE) / LEAST_SLAB * LEAST_SLAB;
     return slab < LEAST_SLAB ? LEAST_SLAB : slab < MOST_SLAB ? slab : MOST_SLAB;
 }
 
@@ -85,7 +85,7 @@ static void learn(const struct mm_pool *pool, struct mm_emitted *emitted, const 
 {
     const struct mm_run_parts *parts = run->parts;
     uint64_t used = parts->used[0] + parts->used[1], needed = up_to(used + used / 8, LEAST);
-    needed += (unsigned)(pool->config.workers + 1) * 2 * slab_bytes(pool, needed);
+    needed += (uint64_t)(pool->config.workers + 1) * 2 * slab_bytes(pool, needed);
     if (emitted->n == run->n && !parts->used[1] && emitted->bytes / 4 <= needed)
         return; /* it fits: the same extent the next time */
     emitted->n = run->n;

@@ -43,6 +43,8 @@ void mm_slab_undo(struct mm_runner *runner)
 {
     struct mm_slab *slab = runner->emitter.slab;
     uint64_t bytes = slab->place - slab->mark;
+    if (!bytes) /* there may be no slab yet */
+        return;
     slab->place -= bytes;
     slab->left += bytes;
     slab->at -= bytes;
@@ -118,6 +120,7 @@ static struct item item_of(const struct mm_runner *runner, mm_varlen_record reco
  * there is none. */
 static bool has_room(const struct mm_runner *runner, struct mm_slab *slab, struct item *item, uint64_t bytes)
 {
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): who emits has a slab */
     uint64_t step = runner->map->parts[(slab->place & MM_VARLEN_SECOND) != 0].slab, want = 2 * item->bytes + bytes;
     uint64_t head = !item->head && item->bytes + bytes >= MM_VARLEN_LONG ? MM_VARLEN_HEAD : 0, least = bytes + head;
     if (!item->bytes && !item->head)

@@ -22,15 +22,16 @@ bool random_chance(uint64_t *state, unsigned one_in) { return random_below(state
 
 #define FIXED(text_, elem_, align_, fixed_, floats_)                                                                   \
     {                                                                                                                  \
-        .text = text_, .elem = elem_, .align = align_, .fixed = fixed_, .dims = { -1, -1 }, .floats = floats_          \
+        .text = (text_), .elem = (elem_), .align = (align_), .fixed = (fixed_), .dims = { -1, -1 },                    \
+        .floats = (floats_)                                                                                            \
     }
 #define DIMS(text_, elem_, a_, b_, floats_)                                                                            \
     {                                                                                                                  \
-        .text = text_, .elem = elem_, .align = elem_, .fixed = 1, .dims = { a_, b_ }, .floats = floats_                \
+        .text = (text_), .elem = (elem_), .align = (elem_), .fixed = 1, .dims = { (a_), (b_) }, .floats = (floats_)    \
     }
 #define VARIABLE(text_, elem_, floats_)                                                                                \
     {                                                                                                                  \
-        .text = text_, .elem = elem_, .align = elem_, .dims = { -1, -1 }, .variable = true, .floats = floats_          \
+        .text = (text_), .elem = (elem_), .align = (elem_), .dims = { -1, -1 }, .variable = true, .floats = (floats_)  \
     }
 #define F8 FIXED("f8", 8, 8, 1, true)
 #define F8X3 FIXED("f8[3]", 8, 8, 3, true)
@@ -164,7 +165,7 @@ static size_t choose_n(uint64_t *random)
 static void choose_dims(struct random_call *c)
 {
     static const size_t most[2] = { 6, 5 };
-    for (unsigned j = 0; j < c->function->n_dims; j++)
+    for (unsigned j = 0; j < 2 && j < c->function->n_dims; j++)
         c->call.dims[j] = 1 + random_below(&c->random, most[j]);
 }
 

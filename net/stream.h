@@ -1,0 +1,68 @@
+/* Frames over a wire: what comes in is told by a callback, or read straight to where it belongs; what goes out is queued
+ * and written when the wire takes it, straight from where it lies. Without a loop: its owner polls and calls. Plain C11 +
+ * POSIX, for the master and for the agent.
+ *
+ * Nothing is outstanding on anybody's memory between two calls: a destination is asked for again whenever bytes for it
+ * have come, and a source is read only inside mm_stream_write. */
+#ifndef MM_NET_STREAM_H
+#define MM_NET_STREAM_H
+
+#include "core/error.h"
+#include "net/message.h"
+#include "net/wire.h"
+
+struct mm_stream;
+
+struct mm_stream_events {
+    /* A frame that is taken whole; its body is borrowed. Non-zero: it is wrong (the callee has filled stream->error by
+     * mm_stream_fail): the stream is over. */
+    int (*on_frame)(void *owner, const struct mm_frame *frame, const unsigned char *body, size_t n);
+    /* Header and prefix of a frame with a payload have come; or more of the payload has: done bytes of it are there. *to:
+     * where byte `done` and what follows is to be put; NULL: it is to be thrown away. Asked again before each read. */
+    int (*on_payload)(void *owner, const struct mm_frame *frame, size_t done, void **to);
+    /* The payload is there, whole. */
+    int (*on_payload_end)(void *owner, const struct mm_frame *frame);
+};
+
+/* A payload that is still to be written: where from. Freed by its owner, never while it is queued. */
+struct mm_source {
+    /* Bytes [offset, offset + n) of it: *at, in one piece, as many as lie there so (at least 1, at most n), or copied to
+     * scratch, which has room for n. NULL as *at: they are gone, zeros are sent. */
+    size_t (*get)(struct mm_source *source, uint64_t offset, size_t n, const void **at, void *scratch);
+    /* All of it was written, or the stream is over: it is in the queue no more. */
+    void (*sent)(struct mm_source *source);
+};
+
+enum mm_stream_priority { MM_SEND_CONTROL, MM_SEND_RESULTS, MM_SEND_OUTPUT, MM_N_PRIORITIES };
+
+/* Takes over the wire. by: who writes at the other end; on: MM_ON_*. NULL: no memory; the wire stays the caller's. */
+struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const struct mm_stream_events *events,
+                                void *owner);
+/* Closes the wire; every source that is queued is told. */
+void mm_stream_free(struct mm_stream *stream);
+
+/* Queues a whole frame; the body is copied. ENOMEM. */
+int mm_stream_send(struct mm_stream *stream, enum mm_frame_type type, uint64_t id, const void *body, size_t n);
+/* Queues bytes [offset, offset + n) of a source as frames of at most 1 MiB; frames of other sources and whole frames go
+ * between them. frame: type, id, part, total, lo, hi; the offset that is told begins with frame->offset. ENOMEM. */
+int mm_stream_send_source(struct mm_stream *stream, const struct mm_frame *frame, struct mm_source *source, uint64_t n);
+/* What is queued of this source and not begun is dropped; a frame that is begun is ended with zeros. It is told `sent`. */
+void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source);
+uint64_t mm_stream_queued(const struct mm_stream *stream); /* bytes */
+
+/* What to poll for. */
+void mm_stream_wants(const struct mm_stream *stream, short *in, short *out);
+/* Reads (writes) until there is nothing more, or some 4 MiB were moved, so that others get their turn. 0, or a code: the
+ * stream is over, stream's error says why (EPROTOCOL; EHOST: the wire broke or ended). more: call again without polling. */
+int mm_stream_read(struct mm_stream *stream, bool *more);
+int mm_stream_write(struct mm_stream *stream, bool *more);
+/* For the owner's callbacks: the frame is wrong. Returns EPROTOCOL. */
+__attribute__((format(printf, 2, 3))) int mm_stream_fail(struct mm_stream *stream, const char *format, ...);
+const mamuto_error_t *mm_stream_error(const struct mm_stream *stream);
+uint64_t mm_stream_received(const struct mm_stream *stream); /* bytes, ever: any is a sign of life */
+uint64_t mm_stream_sent(const struct mm_stream *stream);
+struct mm_wire *mm_stream_wire(const struct mm_stream *stream);
+/* Gives the wire back, for a stream that goes on otherwise; what was read beyond the last frame must be nothing. */
+struct mm_wire *mm_stream_detach(struct mm_stream *stream);
+
+#endif

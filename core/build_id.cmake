@@ -1,6 +1,7 @@
 # Writes OUTPUT, a header with MM_BUILD_ID: a hash over the sources of library and helper program, by which the two
 # know that they belong together. Run at build time with -DSOURCE_DIR=… -DOUTPUT=… -DSANITIZE=…
-file(GLOB sources RELATIVE "${SOURCE_DIR}" "${SOURCE_DIR}/core/*.[ch]" "${SOURCE_DIR}/shm/*.[ch]")
+file(GLOB sources RELATIVE "${SOURCE_DIR}" "${SOURCE_DIR}/core/*.[ch]" "${SOURCE_DIR}/shm/*.[ch]"
+    "${SOURCE_DIR}/net/*.[ch]")
 list(SORT sources)
 set(all "sanitize=${SANITIZE}")
 foreach(source IN LISTS sources)

@@ -5,12 +5,14 @@
 # shellcheck disable=SC2034 # used by those who source this file
 BUILD_NEEDS=(
     gcc=cc libc6-dev=/usr/include/stdio.h make=make cmake=cmake pkg-config=pkg-config
-    libuv1-dev=pc:libuv libjansson-dev=pc:jansson zlib1g-dev=pc:zlib
+    libuv1-dev=pc:libuv libjansson-dev=pc:jansson libssh-dev=pc:libssh zlib1g-dev=pc:zlib
 )
 # shellcheck disable=SC2034
 TEST_NEEDS=(
     gcc=gcc 'g++=g++' clang=clang libcmocka-dev=pc:cmocka clang-format=clang-format clang-tidy=clang-tidy
     shellcheck=shellcheck valgrind=valgrind spin=spin procps=ps libglib2.0-dev=pc:glib-2.0
+    openssh-server=/usr/sbin/sshd openssh-client=ssh nftables=/usr/sbin/nft iproute2=ip libssl-dev=pc:libssl
+    tcsh=tcsh fish=fish busybox=busybox
     python3-numpy=/usr/lib/python3/dist-packages/numpy/__init__.py
 )
 

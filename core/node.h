@@ -17,6 +17,11 @@
  * result is written, only between run and on_ran: when on_ran comes, no process and no socket touches them any more.
  * A keep is the caller's and stays until drop, or until an on_kept with a code. The caller's array is read only between
  * keep and on_kept.
+ * SHARING. A call may be given to several nodes, as runs of parts of it; an item even to two, where one is slow. A run with
+ * claims (core/claims.h) asks there before it writes an item's result, and settles it there; an item that it may not
+ * write it leaves alone. When such a run ends early, what it has not settled is somebody else's.
+ * LOSS. A node may lose its host for a while: each run ends with EHOST, on_state comes, workers() is 0 and run says EHOST
+ * until on_state says that it is back, with modules and kept data as before.
  * FAILURE. An operation that returns non-zero did nothing. After on_lost the node is of no use: every run that it had has
  * been reported by on_ran before, with a code, every keep in flight by on_kept. It is closed like any other.
  */
@@ -83,6 +88,8 @@ struct mm_node_ops {
     /* Takes back up to `want` items that the node has not begun: a contiguous range, from *first on. Returns how many,
      * 0: none. The node settles them no more. NULL: nothing can be taken back from nodes of this kind. */
     uint64_t (*give_back)(struct mm_node *node, struct mm_run *run, uint64_t want, uint64_t *first);
+    /* No other run of this call will come. NULL: it makes no difference. */
+    void (*end_call)(struct mm_node *node, uint64_t call);
     /* For a caller that waits: works on the run (run->help), or spins for it while that pays, then looks whether it has
      * ended: on_ran may come from inside. NULL: the node has nothing of the kind. true: the run has not ended, and there
      * is more to do; the loop is to turn in between (run->ticks). */
@@ -116,7 +123,7 @@ struct mm_node_ops {
     void (*describe)(struct mm_node *node, struct mm_node_state *state);
 };
 
-extern const struct mm_node_ops mm_node_shm;
+extern const struct mm_node_ops mm_node_shm, mm_node_remote;
 /* The kinds of node there are, ended by NULL. */
 extern const struct mm_node_ops *const mm_node_kinds[];
 

@@ -74,6 +74,7 @@ enum { MM_NODE_FULL = 1 }; /* a node has no room for another run now */
 enum { MM_MOST_PRIORITY = 100, MM_PLAIN_TURN = 16 };
 
 struct mm_run;
+struct mm_claims;
 
 /* What has landed of a run whose caller wants to know: filled by the node, told and emptied by core. */
 struct mm_span_log {
@@ -107,6 +108,10 @@ struct mm_run {
     bool ticks;              /* it has on_progress or on_spans: a caller that works lets the loop turn now and then */
     struct mm_span_log *log; /* NULL: nobody wants to know what has landed */
     void *job;               /* the node's */
+    /* Of a call that several nodes share. */
+    uint64_t call; /* runs of one number are of one call: the same function, arguments and arrays; 0: of none */
+    struct mm_claims *claims; /* asked before a result is written (core/claims.h); NULL: all are this run's to write */
+    uint32_t source;          /* what this run is there */
 };
 
 /* The run's range in items of the call. */

@@ -26,14 +26,14 @@ struct mm_stream_events {
 
 /* A payload that is still to be written: where from. Freed by its owner, never while it is queued. */
 struct mm_source {
+    uint64_t
+        turn; /* those of one turn go in the order of their coming; those of several turns take turns, slice by slice */
     /* Bytes [offset, offset + n) of it: *at, in one piece, as many as lie there so (at least 1, at most n), or copied to
      * scratch, which has room for n. NULL as *at: they are gone, zeros are sent. */
     size_t (*get)(struct mm_source *source, uint64_t offset, size_t n, const void **at, void *scratch);
-    /* All of it was written, or the stream is over: it is in the queue no more. */
+    /* What one mm_stream_send_source asked for was written, or the stream is being freed: it is queued no more. */
     void (*sent)(struct mm_source *source);
 };
-
-enum mm_stream_priority { MM_SEND_CONTROL, MM_SEND_RESULTS, MM_SEND_OUTPUT, MM_N_PRIORITIES };
 
 /* Takes over the wire. by: who writes at the other end; on: MM_ON_*. NULL: no memory; the wire stays the caller's. */
 struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const struct mm_stream_events *events,
@@ -41,12 +41,12 @@ struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const stru
 /* Closes the wire; every source that is queued is told. */
 void mm_stream_free(struct mm_stream *stream);
 
-/* Queues a whole frame; the body is copied. ENOMEM. */
+/* Queues a whole frame; the body is copied. Whole frames go out in order, and before sources. ENOMEM. */
 int mm_stream_send(struct mm_stream *stream, enum mm_frame_type type, uint64_t id, const void *body, size_t n);
 /* Queues bytes [offset, offset + n) of a source as frames of at most 1 MiB; frames of other sources and whole frames go
  * between them. frame: type, id, part, total, lo, hi; the offset that is told begins with frame->offset. ENOMEM. */
 int mm_stream_send_source(struct mm_stream *stream, const struct mm_frame *frame, struct mm_source *source, uint64_t n);
-/* What is queued of this source and not begun is dropped; a frame that is begun is ended with zeros. It is told `sent`. */
+/* What is queued of this source and not begun is dropped; a frame that is begun is ended with zeros. It is not told. */
 void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source);
 uint64_t mm_stream_queued(const struct mm_stream *stream); /* bytes */
 
@@ -62,7 +62,8 @@ const mamuto_error_t *mm_stream_error(const struct mm_stream *stream);
 uint64_t mm_stream_received(const struct mm_stream *stream); /* bytes, ever: any is a sign of life */
 uint64_t mm_stream_sent(const struct mm_stream *stream);
 struct mm_wire *mm_stream_wire(const struct mm_stream *stream);
-/* Gives the wire back, for a stream that goes on otherwise; what was read beyond the last frame must be nothing. */
-struct mm_wire *mm_stream_detach(struct mm_stream *stream);
+/* Bytes of the far side that were read before there was a stream: as if they had just come; at most MM_STREAM_FEED. */
+enum { MM_STREAM_FEED = 16 << 10 };
+void mm_stream_feed(struct mm_stream *stream, const void *bytes, size_t n);
 
 #endif

@@ -60,7 +60,14 @@ static int on_payload_end(void *owner, const struct mm_frame *frame)
     return link->closing && !code ? MAMUTO_ECANCELED : code;
 }
 
-static const struct mm_stream_events stream_events = { on_frame, on_payload, on_payload_end };
+static int on_raw(void *owner, const unsigned char *bytes, size_t n, size_t *used)
+{
+    struct mm_link *link = owner;
+    int code = link->events->stream.on_raw(link->owner, bytes, n, used);
+    return link->closing && !code ? MAMUTO_ECANCELED : code;
+}
+
+static const struct mm_stream_events stream_events = { on_frame, on_payload, on_payload_end, on_raw };
 
 /* --- watching ---------------------------------------------------------------------------------------------------- */
 

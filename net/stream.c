@@ -51,7 +51,7 @@ struct mm_stream {
     unsigned char buffer[BUFFER];
     size_t begin, end;
     struct mm_frame frame; /* whose payload is coming */
-    bool in_payload;
+    bool raw, in_payload;
     size_t done, payload;
     /* out */
     struct whole *first_whole, **last_whole;
@@ -106,6 +106,9 @@ void mm_stream_free(struct mm_stream *s)
     }
     mm_free(s);
 }
+
+void mm_stream_begin_raw(struct mm_stream *s) { s->raw = true; }
+void mm_stream_begin_frames(struct mm_stream *s) { s->raw = false; }
 
 uint64_t mm_stream_queued(const struct mm_stream *s) { return s->queued; }
 uint64_t mm_stream_received(const struct mm_stream *s) { return s->received; }
@@ -192,23 +195,27 @@ static int take_frame(struct mm_stream *s, bool *enough)
     return s->events->on_frame(s->owner, &s->frame, at + MM_FRAME_HEADER, s->frame.length);
 }
 
+static int take_raw(struct mm_stream *s, bool *enough)
+{
+    size_t used = 0;
+    int code = s->events->on_raw(s->owner, s->buffer + s->begin, s->end - s->begin, &used);
+    s->begin += used;
+    *enough = !s->raw || used; /* else it waits for more */
+    if (!code && !used && s->raw && s->end - s->begin == BUFFER)
+        code = mm_stream_fail(s, "what comes before the first frame does not end");
+    return code;
+}
+
 /* Everything that the buffer has. */
 static int take_all(struct mm_stream *s)
 {
     int code = 0;
     bool enough = true;
     while (!code && enough && s->begin < s->end)
-        code = s->in_payload ? take_payload(s) : take_frame(s, &enough);
+        code = s->raw ? take_raw(s, &enough) : s->in_payload ? take_payload(s) : take_frame(s, &enough);
     if (s->begin == s->end)
         s->begin = s->end = 0;
     return code;
-}
-
-void mm_stream_feed(struct mm_stream *s, const void *bytes, size_t n)
-{
-    memcpy(s->buffer + s->end, bytes, n);
-    s->end += n;
-    s->received += n;
 }
 
 /* What a read has brought: first payload, then buffer. */
@@ -261,7 +268,7 @@ int mm_stream_read(struct mm_stream *s, bool *more)
 {
     size_t total = 0, moved = 1;
     *more = false;
-    int code = s->error.code ? s->error.code : take_all(s); /* of mm_stream_feed */
+    int code = s->error.code;
     while (!code && moved && total < TURN_BYTES) {
         code = read_once(s, &moved);
         total += moved;
@@ -271,6 +278,13 @@ int mm_stream_read(struct mm_stream *s, bool *more)
 }
 
 /* --- out -------------------------------------------------------------------------------------------------------- */
+
+static void append_whole(struct mm_stream *s, struct whole *w)
+{
+    *s->last_whole = w;
+    s->last_whole = &w->next;
+    s->queued += w->n;
+}
 
 int mm_stream_send(struct mm_stream *s, enum mm_frame_type type, uint64_t id, const void *body, size_t n)
 {
@@ -282,9 +296,24 @@ int mm_stream_send(struct mm_stream *s, enum mm_frame_type type, uint64_t id, co
     if (n)
         memcpy(w->bytes + w->n, body, n);
     w->n += n;
-    *s->last_whole = w;
-    s->last_whole = &w->next;
-    s->queued += w->n;
+    append_whole(s, w);
+    return 0;
+}
+
+int mm_stream_send_raw(struct mm_stream *s, const void *bytes, size_t n)
+{
+    const unsigned char *at = bytes;
+    while (n) {
+        size_t some = n < SCRATCH ? n : SCRATCH;
+        struct whole *w = mm_alloc(sizeof *w + some);
+        if (!w)
+            return mm_error_set(&s->error, MAMUTO_ENOMEM, "no memory for %zu bytes", some);
+        memcpy(w->bytes, at, some);
+        w->n = some;
+        append_whole(s, w);
+        at += some;
+        n -= some;
+    }
     return 0;
 }
 

@@ -22,6 +22,8 @@ struct mm_stream_events {
     int (*on_payload)(void *owner, const struct mm_frame *frame, size_t done, void **to);
     /* The payload is there, whole. */
     int (*on_payload_end)(void *owner, const struct mm_frame *frame);
+    /* In raw mode, bytes have come; *used: so many of them were taken. NULL: never in raw mode. */
+    int (*on_raw)(void *owner, const unsigned char *bytes, size_t n, size_t *used);
 };
 
 /* A payload that is still to be written: where from. Freed by its owner, never while it is queued. */
@@ -62,8 +64,10 @@ const mamuto_error_t *mm_stream_error(const struct mm_stream *stream);
 uint64_t mm_stream_received(const struct mm_stream *stream); /* bytes, ever: any is a sign of life */
 uint64_t mm_stream_sent(const struct mm_stream *stream);
 struct mm_wire *mm_stream_wire(const struct mm_stream *stream);
-/* Bytes of the far side that were read before there was a stream: as if they had just come; at most MM_STREAM_FEED. */
-enum { MM_STREAM_FEED = 16 << 10 };
-void mm_stream_feed(struct mm_stream *stream, const void *bytes, size_t n);
+/* Before the frames: what comes is told by on_raw, until it calls mm_stream_begin_frames. */
+void mm_stream_begin_raw(struct mm_stream *stream);
+void mm_stream_begin_frames(struct mm_stream *stream);
+/* Queues bytes that are no frame; they are copied. ENOMEM. */
+int mm_stream_send_raw(struct mm_stream *stream, const void *bytes, size_t n);
 
 #endif

@@ -30,6 +30,8 @@ struct mm_link {
     bool busy;               /* in a read or write: a close waits for its end */
     bool closing, ended;
     unsigned silence;
+    uint64_t pinged_ns; /* 0: no ping is out */
+    double rtt_us;
     uint64_t received, sent; /* at the last tick */
 };
 
@@ -40,8 +42,12 @@ static int on_frame(void *owner, const struct mm_frame *frame, const unsigned ch
     struct mm_link *link = owner;
     if (frame->type == MM_FRAME_PING)
         return mm_stream_send(link->stream, MM_FRAME_PONG, frame->id, NULL, 0);
-    if (frame->type == MM_FRAME_PONG)
+    if (frame->type == MM_FRAME_PONG) {
+        if (link->pinged_ns)
+            link->rtt_us = (double)(uv_hrtime() - link->pinged_ns) / 1000;
+        link->pinged_ns = 0;
         return 0;
+    }
     int code = link->events->stream.on_frame(link->owner, frame, body, n);
     return link->closing && !code ? MAMUTO_ECANCELED : code;
 }
@@ -253,8 +259,12 @@ void mm_link_tick(struct mm_link *link)
     uint64_t received = mm_stream_received(link->stream), sent = mm_stream_sent(link->stream);
     link->silence = received == link->received ? link->silence + 1 : 0;
     link->received = received;
-    if (sent == link->sent && !mm_stream_queued(link->stream))
+    if (sent == link->sent && !mm_stream_queued(link->stream)) {
+        link->pinged_ns = uv_hrtime();
         mm_stream_send(link->stream, MM_FRAME_PING, sent, NULL, 0);
+    }
     link->sent = sent;
     mm_link_wake(link);
 }
+
+double mm_link_rtt_us(const struct mm_link *link) { return link->rtt_us; }

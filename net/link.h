@@ -29,5 +29,6 @@ struct mm_stream *mm_link_stream(struct mm_link *link);
 unsigned mm_link_silence(struct mm_link *link);
 /* To be called once a second: counts, and sends PING where a second has passed with nothing sent. */
 void mm_link_tick(struct mm_link *link);
+double mm_link_rtt_us(const struct mm_link *link); /* of the last ping that was answered; 0: none was */
 
 #endif

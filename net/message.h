@@ -76,6 +76,8 @@ struct mm_up {
     uint32_t workers;
 };
 
+/* The file "_mamuto/mamuto.h", if there, is the public header (to be found by <mamuto.h>); a folder in cflags that begins
+ * with "@/" is below the one that the files are put into. */
 struct mm_module_body {
     const char *name; /* the stem */
     const char *main; /* the file to build or load: one of files */

@@ -22,11 +22,13 @@ void mm_account_map(struct mm_board_map *map, uint64_t gen, uint64_t *done, uint
     }
 }
 
-/* Items of the call in so many of the map's; of groups, the last may not be whole. */
-static uint64_t call_items(const struct mm_run *run, uint64_t done)
+/* Items of the call in so many of the map's, which count what was given back; of groups, the last may not be whole. */
+static uint64_t call_items(const struct mm_job *job, uint64_t done)
 {
+    const struct mm_run *run = job->run;
     uint64_t all = mm_run_settles(run), items = run->groups ? done * run->groups->group_items : done;
-    return items < all ? items : all;
+    items = items < all ? items : all;
+    return items > job->given_items ? items - job->given_items : 0;
 }
 
 static uint64_t ticks_of(struct mm_board_map *map)
@@ -42,7 +44,7 @@ void mm_account_settle(struct mm_jobs *jobs, const struct mm_job *job)
     bool odd = job->saw_death || job->stopping || atomic_load_explicit(&map->n_records, memory_order_relaxed);
     if (odd || atomic_load_explicit(&map->n_done, memory_order_relaxed) < map->n_grains)
         mm_account_map(map, job->gen, &done, &failed);
-    jobs->items += call_items(job->run, done);
+    jobs->items += call_items(job, done);
     jobs->busy_ticks += atomic_load_explicit(&map->busy_ticks, memory_order_relaxed);
     if (odd) { /* else nothing ran singly, and its cache line is left alone */
         jobs->busy_ticks += atomic_load_explicit(&map->singly_ticks, memory_order_relaxed);
@@ -61,7 +63,7 @@ void mm_account_total(struct mm_jobs *jobs, uint64_t *items, double *busy)
         struct mm_board_map *map = mm_job_map(jobs, job);
         uint64_t done, failed;
         mm_account_map(map, job->gen, &done, &failed);
-        *items += call_items(job->run, done);
+        *items += call_items(job, done);
         ticks += ticks_of(map);
     }
     if (!jobs->up_ns)

@@ -297,7 +297,7 @@ int mm_jobs_submit(struct mm_jobs *jobs, struct mm_run *run, mamuto_error_t *err
     job->saw_death = job->stopping = false;
     job->status = 0;
     job->deaths = 0;
-    job->progress = 0;
+    job->progress = job->given = job->given_items = 0;
     jobs->reusable &= ~(UINT64_C(1) << slot);
     fill(jobs, job->gen, map, run, item_ticks);
     if (run->log && (code = mm_spans_begin(run, map, err)) != 0) {
@@ -379,9 +379,9 @@ static void learn_cost(struct mm_jobs *jobs, struct mm_job *job, struct mm_board
 {
     struct mm_cost *cost = cost_of(jobs, job->run);
     uint64_t busy = atomic_load_explicit(&map->busy_ticks, memory_order_relaxed);
-    if (job->saw_death || job->stopping || !busy)
+    if (job->saw_death || job->stopping || !busy || job->given >= map->n)
         return;
-    double old = estimate(jobs, job->run), now = (double)busy / (double)map->n;
+    double old = estimate(jobs, job->run), now = (double)busy / (double)(map->n - job->given);
     cost->item_ticks = (old > 0 && now < 4 * old ? old * 0.75 + now * 0.25 : now) / unit_items(job->run);
     cost->item_bytes = item_bytes(job->run);
 }

@@ -21,6 +21,7 @@ struct mm_job {
     char shape[MM_SHAPE_BYTES]; /* the slot's constants, for it lies where a worker's stray write may hit it */
     uint32_t deaths;            /* since an item was settled */
     uint64_t progress;
+    uint64_t given, given_items; /* taken back from it: items of the run, and those of the call that it would settle */
 };
 
 /* What a function's items have cost. */

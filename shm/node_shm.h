@@ -31,7 +31,8 @@ struct mm_node {
     char reason[512];             /* why it is RESTARTING or LOST */
 };
 
-/* Of the operations, those that only tell: node_calls.c. */
+/* Of the operations, those that only tell, or give back: node_calls.c. */
+uint64_t mm_node_shm_give_back(struct mm_node *node, struct mm_run *run, uint64_t want, uint64_t *first);
 int mm_node_shm_workers(const struct mm_node *node);
 void mm_node_shm_progress(struct mm_node *node, const struct mm_run *run, uint64_t *done, uint64_t *failed);
 bool mm_node_shm_spans(struct mm_node *node, const struct mm_run *run);

@@ -109,7 +109,7 @@ static int skipped(const struct mm_job *job, uint64_t failed, const mamuto_error
     mamuto_error_t all = *first;
     all.code = MAMUTO_EITEM;
     snprintf(all.text, sizeof all.text, "%llu of %llu items failed; the first: %.400s", (unsigned long long)failed,
-             (unsigned long long)job->run->n, first->text);
+             (unsigned long long)(job->run->n - job->given), first->text);
     return mm_error_copy(err, &all);
 }
 

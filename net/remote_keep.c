@@ -29,7 +29,7 @@ static int send_part(struct mm_node *node, struct mm_remote_keep *k, enum mm_fra
     uint64_t n = mm_remote_input(in, &k->run, 0, what, k->id, &k->sending);
     struct mm_frame frame = { .type = MM_FRAME_KEEP, .id = k->id, .part = (uint32_t)what, .total = n };
     k->sending++;
-    int code = mm_stream_send_source(mm_link_stream(node->stream), &frame, &in->source, n);
+    int code = mm_stream_send_source(mm_link_stream(node->stream), &frame, &in->source, 0, n);
     mm_link_wake(node->stream);
     return code;
 }

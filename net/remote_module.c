@@ -49,7 +49,7 @@ static int send_module(struct mm_node *node, uint32_t module)
         m->sources[i] = (struct mm_remote_file){ { module, get, sent }, m->files, i };
         if (m->files->at[i].n)
             code =
-                mm_stream_send_source(mm_link_stream(node->channel), &frame, &m->sources[i].source, m->files->at[i].n);
+                mm_stream_send_source(mm_link_stream(node->channel), &frame, &m->sources[i].source, 0, m->files->at[i].n);
     }
     mm_link_wake(node->channel);
     return code;

@@ -87,7 +87,7 @@ static int send_call(struct mm_node *node, struct mm_remote_call *call, const st
         uint64_t n = mm_remote_input(&call->in[k], &call->run, k, MM_WHAT_ITEMS, call->id, &call->sending);
         struct mm_frame frame = { .type = MM_FRAME_BCAST, .id = call->id, .part = (uint32_t)k };
         call->sending++;
-        code = mm_stream_send_source(stream, &frame, &call->in[k].source, n);
+        code = mm_stream_send_source(stream, &frame, &call->in[k].source, 0, n);
     }
     return code;
 }
@@ -179,7 +179,7 @@ static int send_input(struct mm_node *node, struct mm_remote_lease *lease, int k
     if (!n)
         return 0;
     lease->sending++;
-    return mm_stream_send_source(mm_link_stream(node->stream), &frame, &in->source, n);
+    return mm_stream_send_source(mm_link_stream(node->stream), &frame, &in->source, 0, n);
 }
 
 static int send_inputs(struct mm_node *node, struct mm_remote_lease *lease)
@@ -379,7 +379,8 @@ int mm_remote_on_done(struct mm_node *node, const struct mm_frame *frame, const 
         lease->closed = true;
         return 0;
     }
-    if (!done.outcome.code && is_missing(lease))
+    bool complete = !done.outcome.code || (done.outcome.code == MAMUTO_EITEM && !lease->run->fail_fast);
+    if (complete && is_missing(lease))
         return mm_remote_wrong(node, "DONE, but not all of its items have come");
     lease->over = lease->closed = true;
     lease->status = done.outcome.code;

@@ -317,13 +317,15 @@ int mm_stream_send_raw(struct mm_stream *s, const void *bytes, size_t n)
     return 0;
 }
 
-int mm_stream_send_source(struct mm_stream *s, const struct mm_frame *frame, struct mm_source *source, uint64_t n)
+int mm_stream_send_source(struct mm_stream *s, const struct mm_frame *frame, struct mm_source *source, uint64_t from,
+                          uint64_t n)
 {
     struct queued *q = mm_alloc(sizeof *q);
     if (!q)
         return mm_error_set(&s->error, MAMUTO_ENOMEM, "no memory for what is to be sent");
     q->source = source;
     q->frame = *frame;
+    q->at = from;
     q->left = n;
     *s->last = q;
     s->last = &q->next;

@@ -45,9 +45,10 @@ void mm_stream_free(struct mm_stream *stream);
 
 /* Queues a whole frame; the body is copied. Whole frames go out in order, and before sources. ENOMEM. */
 int mm_stream_send(struct mm_stream *stream, enum mm_frame_type type, uint64_t id, const void *body, size_t n);
-/* Queues bytes [offset, offset + n) of a source as frames of at most 1 MiB; frames of other sources and whole frames go
- * between them. frame: type, id, part, total, lo, hi; the offset that is told begins with frame->offset. ENOMEM. */
-int mm_stream_send_source(struct mm_stream *stream, const struct mm_frame *frame, struct mm_source *source, uint64_t n);
+/* Queues bytes [from, from + n) of a source as frames of at most 1 MiB; frames of other sources and whole frames go between
+ * them. frame: type, id, part, total, lo, hi; the offset that is told begins with frame->offset. n >= 1. ENOMEM. */
+int mm_stream_send_source(struct mm_stream *stream, const struct mm_frame *frame, struct mm_source *source,
+                          uint64_t from, uint64_t n);
 /* What is queued of this source and not begun is dropped; a frame that is begun is ended with zeros. It is not told. */
 void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source);
 uint64_t mm_stream_queued(const struct mm_stream *stream); /* bytes */

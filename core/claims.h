@@ -20,7 +20,7 @@ uint64_t mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t
                         uint32_t *source);
 /* Claims [first, first + n), all of it open, for a source. ENOMEM: nothing has changed. */
 int mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
-/* Items that a source has claimed have their value, or have failed. */
+/* Items that a source has claimed, side by side, have their value, or have failed. ENOMEM: nothing has changed. */
 int mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
 /* A source is gone: what it has claimed and not settled is open again. */
 void mm_claims_release(struct mm_claims *claims, uint32_t source);

@@ -58,24 +58,28 @@ static int find(struct mm_compiler *compiler, const char *cc, mamuto_error_t *er
                         strchr(cc, ' ') ? ", and \"cflags\" to its arguments" : "");
 }
 
-/* -I and the folder of mamuto.h; "" where none is known: then the compiler says so if the module needs it. */
-static void find_include(struct mm_compiler *compiler)
+bool mm_compiler_header_folder(char folder[PATH_MAX])
 {
     const char *given = getenv("MAMUTO_INCLUDE");
     char path[PATH_MAX];
-    if (given && given[0]) {
-        snprintf(compiler->include, sizeof compiler->include, "-I%s", given);
-        return;
-    }
+    if (given && given[0])
+        return snprintf(folder, PATH_MAX, "%s", given) < PATH_MAX;
     for (const char *dir = MM_INCLUDE_DIRS; *dir;) {
         int n = (int)strcspn(dir, ":");
         int bytes = snprintf(path, sizeof path, "%.*s/mamuto.h", n, dir);
-        if (n && bytes < PATH_MAX && access(path, R_OK) == 0) {
-            snprintf(compiler->include, sizeof compiler->include, "-I%.*s", n, dir);
-            return;
-        }
+        if (n && bytes < PATH_MAX && access(path, R_OK) == 0)
+            return snprintf(folder, PATH_MAX, "%.*s", n, dir) < PATH_MAX;
         dir += n + (dir[n] == ':');
     }
+    return false;
+}
+
+/* -I and the folder of mamuto.h; "" where none is known: then the compiler says so if the module needs it. */
+static void find_include(struct mm_compiler *compiler)
+{
+    char folder[PATH_MAX];
+    if (mm_compiler_header_folder(folder))
+        snprintf(compiler->include, sizeof compiler->include, "-I%s", folder);
 }
 
 static size_t count(const char *const *list)

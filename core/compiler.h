@@ -24,6 +24,9 @@ struct mm_compiler {
 int mm_compiler_init(struct mm_compiler *compiler, const char *path, const struct mm_build *build, mamuto_error_t *err);
 void mm_compiler_fini(struct mm_compiler *compiler);
 
+/* The folder of the mamuto.h that modules are built with. false: none is known. */
+bool mm_compiler_header_folder(char folder[PATH_MAX]);
+
 /* Sets argv. output: of the shared object; NULL: asks for the headers instead, without warnings. */
 void mm_compiler_command(struct mm_compiler *compiler, const char *output);
 

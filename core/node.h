@@ -70,7 +70,9 @@ struct mm_node_events {
 struct mm_node_state {
     const char *state, *reason; /* of mamuto_host_t */
     int workers;
-    uint64_t items; /* settled there */
+    uint64_t items;               /* settled there */
+    uint64_t bytes_out, bytes_in; /* of a host that is not this machine */
+    double rtt_us;                /* 0: not known */
     double busy;
     uint64_t bytes_out, bytes_in; /* of a node of another host */
     double rtt_us;                /* 0: it is this machine, or not known */

@@ -22,12 +22,12 @@ struct mm_reader {
     bool bad;
 };
 
-struct mm_strings { /* a list that points into the body: n strings, one behind the other */
+struct mm_strings { /* a list that points into the body: n strings, each with its length before it */
     const char *first;
     uint32_t n;
 };
-/* The next string of a list, from `at`, which is one of it. */
-static inline const char *mm_strings_next(const char *at) { return at + strlen(at) + 1; }
+/* The next string of a list, from `at`, which is one of it, and not the last. */
+static inline const char *mm_strings_next(const char *at) { return at + strlen(at) + 1 + sizeof(uint32_t); }
 
 struct mm_hello {
     uint32_t protocol_least, protocol_most;
@@ -76,6 +76,8 @@ struct mm_up {
     uint32_t workers;
 };
 
+/* The file "_mamuto/mamuto.h", if there, is the public header (to be found by <mamuto.h>); a folder in cflags that begins
+ * with "@/" is below the one that the files are put into. */
 struct mm_module_body {
     const char *name; /* the stem */
     const char *main; /* the file to build or load: one of files */

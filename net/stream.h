@@ -22,18 +22,20 @@ struct mm_stream_events {
     int (*on_payload)(void *owner, const struct mm_frame *frame, size_t done, void **to);
     /* The payload is there, whole. */
     int (*on_payload_end)(void *owner, const struct mm_frame *frame);
+    /* In raw mode, bytes have come; *used: so many of them were taken. NULL: never in raw mode. */
+    int (*on_raw)(void *owner, const unsigned char *bytes, size_t n, size_t *used);
 };
 
 /* A payload that is still to be written: where from. Freed by its owner, never while it is queued. */
 struct mm_source {
+    uint64_t
+        turn; /* those of one turn go in the order of their coming; those of several turns take turns, slice by slice */
     /* Bytes [offset, offset + n) of it: *at, in one piece, as many as lie there so (at least 1, at most n), or copied to
      * scratch, which has room for n. NULL as *at: they are gone, zeros are sent. */
     size_t (*get)(struct mm_source *source, uint64_t offset, size_t n, const void **at, void *scratch);
-    /* All of it was written, or the stream is over: it is in the queue no more. */
+    /* What one mm_stream_send_source asked for was written, or the stream is being freed: it is queued no more. */
     void (*sent)(struct mm_source *source);
 };
-
-enum mm_stream_priority { MM_SEND_CONTROL, MM_SEND_RESULTS, MM_SEND_OUTPUT, MM_N_PRIORITIES };
 
 /* Takes over the wire. by: who writes at the other end; on: MM_ON_*. NULL: no memory; the wire stays the caller's. */
 struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const struct mm_stream_events *events,
@@ -41,12 +43,13 @@ struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const stru
 /* Closes the wire; every source that is queued is told. */
 void mm_stream_free(struct mm_stream *stream);
 
-/* Queues a whole frame; the body is copied. ENOMEM. */
+/* Queues a whole frame; the body is copied. Whole frames go out in order, and before sources. ENOMEM. */
 int mm_stream_send(struct mm_stream *stream, enum mm_frame_type type, uint64_t id, const void *body, size_t n);
-/* Queues bytes [offset, offset + n) of a source as frames of at most 1 MiB; frames of other sources and whole frames go
- * between them. frame: type, id, part, total, lo, hi; the offset that is told begins with frame->offset. ENOMEM. */
-int mm_stream_send_source(struct mm_stream *stream, const struct mm_frame *frame, struct mm_source *source, uint64_t n);
-/* What is queued of this source and not begun is dropped; a frame that is begun is ended with zeros. It is told `sent`. */
+/* Queues bytes [from, from + n) of a source as frames of at most 1 MiB; frames of other sources and whole frames go between
+ * them. frame: type, id, part, total, lo, hi; the offset that is told begins with frame->offset. n >= 1. ENOMEM. */
+int mm_stream_send_source(struct mm_stream *stream, const struct mm_frame *frame, struct mm_source *source,
+                          uint64_t from, uint64_t n);
+/* What is queued of this source and not begun is dropped; a frame that is begun is ended with zeros. It is not told. */
 void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source);
 uint64_t mm_stream_queued(const struct mm_stream *stream); /* bytes */
 
@@ -62,7 +65,10 @@ const mamuto_error_t *mm_stream_error(const struct mm_stream *stream);
 uint64_t mm_stream_received(const struct mm_stream *stream); /* bytes, ever: any is a sign of life */
 uint64_t mm_stream_sent(const struct mm_stream *stream);
 struct mm_wire *mm_stream_wire(const struct mm_stream *stream);
-/* Gives the wire back, for a stream that goes on otherwise; what was read beyond the last frame must be nothing. */
-struct mm_wire *mm_stream_detach(struct mm_stream *stream);
+/* Before the frames: what comes is told by on_raw, until it calls mm_stream_begin_frames. */
+void mm_stream_begin_raw(struct mm_stream *stream);
+void mm_stream_begin_frames(struct mm_stream *stream);
+/* Queues bytes that are no frame; they are copied. ENOMEM. */
+int mm_stream_send_raw(struct mm_stream *stream, const void *bytes, size_t n);
 
 #endif

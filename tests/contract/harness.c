@@ -351,8 +351,11 @@ bool contract_try(const struct contract_kind *kind, const struct contract_case *
     assert_int_equal(uv_loop_init(&c->loop), 0);
     uv_timer_init(&c->loop, &c->deadline);
     c->deadline.data = c;
-    assert_int_equal(mm_config_default(&c->config, &err), 0);
-    c->config.hosts[0].cores = 2;
+    int code = kind->config ? mm_config_parse(&c->config, kind->config, &err) : mm_config_default(&c->config, &err);
+    if (code)
+        fail_msg("%s", err.text);
+    if (!kind->config)
+        c->config.hosts[0].cores = 2;
     one->run(c);
     if (c->node)
         contract_close(c);

@@ -1,0 +1,335 @@
+/* The stages of a launch, one state machine for every kind of channel.
+ *
+ *   EXEC ── the agent's first line ──► HELLO ──► START is sent ─┬─ channel ────────────────────────► BIND ──► READY
+ *                                                               └─► LISTEN ──► DIAL ──► SECURE ────► BIND ──► READY
+ *   any stage ── its link ends, a wrong frame, the deadline ──► FAILED
+ *
+ * The key of the stream is made here, goes out in START, and is wiped when the stream is secure. Where the stream of its own
+ * cannot be had and the config does not insist on it, it goes through the channel, and the note says why. Called on the
+ * loop's thread; no event comes from inside mm_launch_begin.
+ */
+#include "net/launch.h"
+
+#include "core/alloc.h"
+#include "net/command.h"
+#include "net/launch_words.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum stage { EXEC, HELLO, LISTEN, DIAL, SECURE, READY, FAILED };
+static const char *const stage_names[] = { "EXEC", "HELLO", "LISTEN", "DIAL", "SECURE", "READY", "FAILED" };
+
+enum { NONCE_DIGITS = 16, COMMAND_BYTES = 8192, START_BYTES = MM_FRAME_SMALL, AGENT_DEADLINE_MS = 60000 };
+
+struct mm_launch {
+    uv_loop_t *loop;
+    const struct mm_config_host *host;
+    bool output;
+    const struct mm_launch_events *events;
+    void *owner;
+    enum stage stage;
+    mamuto_error_t error;
+    uv_timer_t timer;
+    uint64_t begun_ns;
+    char nonce[NONCE_DIGITS + 1];
+    struct mm_command *command;
+    struct mm_link *channel, *stream;
+    enum mm_stream_kind kind;
+    struct mm_launched info;
+    char note[256], words[768];
+    int open; /* of what is to be gone before it is */
+    void (*on_gone)(void *owner);
+    void *gone_owner;
+};
+
+/* --- failing ------------------------------------------------------------------------------------------------------ */
+
+static void on_timer(uv_timer_t *timer);
+
+/* Told on the loop's next turn, when nothing of ours is on the stack. */
+static void fail(struct mm_launch *l, int code, const char *text)
+{
+    if (l->stage >= READY)
+        return;
+    const char *words = mm_launch_last_words(l);
+    mm_error_set(&l->error, code, "host %s: %s: %s%s%s", l->host->label, stage_names[l->stage], text,
+                 *words ? "; " : "", words);
+    l->stage = FAILED;
+    uv_timer_start(&l->timer, on_timer, 0, 0);
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct mm_launch *l = timer->data;
+    if (l->stage == FAILED)
+        l->events->on_failed(l->owner, &l->error);
+    else if (l->stage == READY)
+        l->events->on_ready(l->owner);
+    else {
+        char text[128];
+        snprintf(text, sizeof text, "nothing was heard within %d ms (connect_timeout_ms)", l->host->connect_timeout_ms);
+        fail(l, MAMUTO_EHOST, text);
+    }
+}
+
+/* --- what is sent ------------------------------------------------------------------------------------------------- */
+
+static bool send_start(struct mm_launch *l)
+{
+    unsigned char *body = mm_alloc(START_BYTES);
+    if (!body)
+        return false;
+    const struct mm_config_host *host = l->host;
+    struct mm_start start = { .protocol = MM_PROTOCOL,
+                              .kind = l->kind,
+                              .nonce = l->nonce,
+                              .port_first = (uint16_t)host->data_port_first,
+                              .port_last = (uint16_t)host->data_port_last,
+                              .cores = (uint32_t)host->cores,
+                              .nice = host->nice,
+                              .pin = host->pin,
+                              .core_dumps = host->core_dumps,
+                              .output = l->output,
+                              .memory = l->info.memory,
+                              .deadline_ms = AGENT_DEADLINE_MS,
+                              .workdir = host->workdir ? host->workdir : "" };
+    struct mm_writer w = { .at = body, .room = START_BYTES };
+    mm_put_start(&w, &start, (const char *const *)host->env);
+    int code = w.full ? MAMUTO_ESIZE : mm_stream_send(mm_link_stream(l->channel), MM_FRAME_START, 0, body, w.n);
+    mm_free(body);
+    return code == 0;
+}
+
+/* The stream is bound: the launch is over. */
+static void be_ready(struct mm_launch *l, struct mm_link *stream)
+{
+    l->stream = stream;
+    if (mm_stream_send(mm_link_stream(stream), MM_FRAME_BIND, 0, NULL, 0)) {
+        fail(l, MAMUTO_ENOMEM, "no memory");
+        return;
+    }
+    l->info.login_ms = (double)(uv_hrtime() - l->begun_ns) / 1e6;
+    l->stage = READY;
+    uv_timer_start(&l->timer, on_timer, 0, 0);
+}
+
+/* --- what comes --------------------------------------------------------------------------------------------------- */
+
+static void keep_info(struct mm_launched *info, const struct mm_hello *hello)
+{
+    snprintf(info->build, sizeof info->build, "%s", hello->build);
+    snprintf(info->os, sizeof info->os, "%s", hello->os);
+    snprintf(info->arch, sizeof info->arch, "%s", hello->arch);
+    snprintf(info->cpu, sizeof info->cpu, "%s", hello->cpu);
+    snprintf(info->libc, sizeof info->libc, "%s", hello->libc);
+    snprintf(info->tls, sizeof info->tls, "%s", hello->tls);
+    info->cores = hello->cores;
+    info->memory = hello->memory / 2; /* the rest is for its workers */
+}
+
+static int on_hello(struct mm_launch *l, const unsigned char *body, size_t n)
+{
+    struct mm_hello hello;
+    const char *why = "";
+    int code = mm_get_hello(&hello, body, n, &why);
+    if (code) {
+        fail(l, code, why);
+        return code;
+    }
+    keep_info(&l->info, &hello);
+    l->kind = MM_STREAM_CHANNEL;
+    if (!send_start(l)) {
+        fail(l, MAMUTO_ESIZE, "env and workdir together are too long");
+        return MAMUTO_ESIZE;
+    }
+    be_ready(l, l->channel);
+    return 0;
+}
+
+static int on_frame(void *owner, const struct mm_frame *frame, const unsigned char *body, size_t n)
+{
+    struct mm_launch *l = owner;
+    struct mm_bye bye;
+    const char *why = "";
+    if (frame->type == MM_FRAME_HELLO && l->stage == HELLO)
+        return on_hello(l, body, n);
+    if (frame->type == MM_FRAME_BYE && mm_get_bye(&bye, body, n, &why) == 0) {
+        fail(l, bye.code, bye.text);
+        return bye.code;
+    }
+    return mm_stream_fail(mm_link_stream(l->channel), "frame %s does not belong here", mm_frame_name(frame->type));
+}
+
+static int on_payload(void *owner, const struct mm_frame *frame, size_t done, void **to)
+{
+    struct mm_launch *l = owner;
+    (void)done, (void)to;
+    return mm_stream_fail(mm_link_stream(l->channel), "frame %s does not belong here", mm_frame_name(frame->type));
+}
+
+static int on_payload_end(void *owner, const struct mm_frame *frame) { return on_payload(owner, frame, 0, NULL); }
+
+static void on_end(void *owner, const mamuto_error_t *err)
+{
+    struct mm_launch *l = owner;
+    fail(l, err->code, err->text);
+}
+
+/* --- the beginning ------------------------------------------------------------------------------------------------ */
+
+static int make_nonce(struct mm_launch *l, mamuto_error_t *err)
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof random, 0) != (ssize_t)sizeof random)
+        return mm_error_system(err, errno, "no random numbers");
+    snprintf(l->nonce, sizeof l->nonce, "%016llx", (unsigned long long)random);
+    return 0;
+}
+
+static int on_raw(void *owner, const unsigned char *bytes, size_t n, size_t *used)
+{
+    struct mm_launch *l = owner;
+    char line[64];
+    int length = snprintf(line, sizeof line, MM_LAUNCH_MAGIC_A MM_LAUNCH_MAGIC_B " %s agent ", l->nonce);
+    const unsigned char *at = memmem(bytes, n, line, (size_t)length),
+                        *end = at ? memchr(at, '\n', n - (size_t)(at - bytes)) : NULL;
+    *used = 0;
+    if (!end)
+        return 0;
+    *used = (size_t)(end - bytes) + 1;
+    l->stage = HELLO;
+    mm_stream_begin_frames(mm_link_stream(l->channel));
+    return 0;
+}
+
+static const struct mm_link_events channel_events = {
+    .stream = { .on_frame = on_frame, .on_payload = on_payload, .on_payload_end = on_payload_end, .on_raw = on_raw },
+    .on_end = on_end
+};
+
+/* The one argument behind the launch command's own: what the far side's shell is to run. */
+static int exec_string(const struct mm_launch *l, char *text, size_t size, mamuto_error_t *err)
+{
+    int n = snprintf(text, size, "exec %s agent %s", l->host->agent, l->nonce);
+    if (n < 0 || (size_t)n >= size)
+        return mm_error_set(err, MAMUTO_ECONFIG, "host %s: \"agent\" is too long a path", l->host->label);
+    return 0;
+}
+
+static int open_channel(struct mm_launch *l, mamuto_error_t *err)
+{
+    char text[COMMAND_BYTES];
+    struct mm_wire *wire = NULL;
+    int code = exec_string(l, text, sizeof text, err);
+    if (!code)
+        code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);
+    if (code)
+        return code;
+    code = mm_link_new(&l->channel, l->loop, wire, MM_ON_BOTH, &channel_events, l, err);
+    if (code)
+        wire->ops->close(wire);
+    else
+        mm_stream_begin_raw(mm_link_stream(l->channel));
+    return code;
+}
+
+int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_config_host *host, bool output,
+                    const struct mm_launch_events *events, void *owner, mamuto_error_t *err)
+{
+    struct mm_launch *l = mm_alloc(sizeof *l);
+    if (!l)
+        return mm_error_set(err, MAMUTO_ENOMEM, "no memory to launch an agent on host %s", host->label);
+    *l = (struct mm_launch){
+        .loop = loop, .host = host, .output = output, .events = events, .owner = owner, .begun_ns = uv_hrtime()
+    };
+    uv_timer_init(loop, &l->timer);
+    uv_unref((uv_handle_t *)&l->timer);
+    l->timer.data = l;
+    l->open = 1;
+    *out = l;
+    int code = make_nonce(l, &l->error);
+    if (!code)
+        code = open_channel(l, &l->error);
+    if (code) { /* told from the loop, as everything that fails later is */
+        l->stage = FAILED;
+        uv_timer_start(&l->timer, on_timer, 0, 0);
+    } else
+        uv_timer_start(&l->timer, on_timer, (uint64_t)host->connect_timeout_ms, 0);
+    return 0;
+}
+
+/* --- what there is, and the end ------------------------------------------------------------------------------------ */
+
+struct mm_link *mm_launch_channel(struct mm_launch *l) { return l->channel; }
+struct mm_link *mm_launch_stream(struct mm_launch *l) { return l->stream; }
+const struct mm_launched *mm_launch_info(const struct mm_launch *l) { return &l->info; }
+enum mm_stream_kind mm_launch_kind(const struct mm_launch *l) { return l->kind; }
+const char *mm_launch_note(const struct mm_launch *l) { return l->note[0] ? l->note : NULL; }
+
+/* Control characters come out as \xNN: it is another machine's text, for a terminal. */
+static size_t escape(char *to, size_t room, const char *from, size_t n)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n && used + 5 < room; i++) {
+        unsigned char c = (unsigned char)from[i];
+        if (c == '\n')
+            used += (size_t)snprintf(to + used, room - used, " | ");
+        else if (c < ' ' || c == 0x7f)
+            used += (size_t)snprintf(to + used, room - used, "\\x%02x", c);
+        else
+            to[used++] = (char)c;
+    }
+    to[used] = '\0';
+    return used;
+}
+
+const char *mm_launch_last_words(struct mm_launch *l)
+{
+    size_t n = 0, used = 0, most = 300;
+    l->words[0] = '\0';
+    if (!l->command)
+        return l->words;
+    const char *end = mm_command_end(l->command), *tail = mm_command_tail(l->command, &n);
+    while (n && tail[n - 1] == '\n')
+        n--;
+    if (end)
+        used = (size_t)snprintf(l->words, sizeof l->words, "%s", end);
+    if (!n)
+        return l->words;
+    used += (size_t)snprintf(l->words + used, sizeof l->words - used, "%sit said: ", used ? "; " : "");
+    escape(l->words + used, sizeof l->words - used, n > most ? tail + n - most : tail, n > most ? most : n);
+    return l->words;
+}
+
+static void release(struct mm_launch *l)
+{
+    if (--l->open)
+        return;
+    void (*on_gone)(void *) = l->on_gone;
+    void *owner = l->gone_owner;
+    mm_free(l);
+    on_gone(owner);
+}
+
+static void on_command_gone(void *owner) { release(owner); }
+
+static void on_timer_closed(uv_handle_t *timer) { release(timer->data); }
+
+void mm_launch_close(struct mm_launch *l, void (*on_gone)(void *owner), void *owner)
+{
+    l->on_gone = on_gone;
+    l->gone_owner = owner;
+    if (l->stream && l->stream != l->channel)
+        mm_link_close(l->stream);
+    if (l->channel)
+        mm_link_close(l->channel);
+    l->stream = l->channel = NULL;
+    if (l->command) {
+        l->open++;
+        mm_command_stop(l->command, on_command_gone, l);
+    }
+    uv_close((uv_handle_t *)&l->timer, on_timer_closed);
+}

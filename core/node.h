@@ -74,8 +74,6 @@ struct mm_node_state {
     uint64_t bytes_out, bytes_in; /* of a host that is not this machine */
     double rtt_us;                /* 0: not known */
     double busy;
-    uint64_t bytes_out, bytes_in; /* of a node of another host */
-    double rtt_us;                /* 0: it is this machine, or not known */
 };
 
 struct mm_node_ops {

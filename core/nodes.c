@@ -1,6 +1,4 @@
 /* The one table of node kinds. It names them and includes neither shm/ nor net/. */
 #include "core/node.h"
 
-extern const struct mm_node_ops mm_node_remote __attribute__((weak)); /* NULL where there is no net/node_remote.c */
-
 const struct mm_node_ops *const mm_node_kinds[MM_N_KINDS] = { &mm_node_shm, &mm_node_remote };

@@ -73,10 +73,7 @@ static void fill(struct mm_lease *lease, struct mm_range range)
     }
     if (range.n < whole->n)
         mm_span_narrow(run);
-    lease->log = (struct mm_span_log){ .flush = mm_lease_flush, .run = run };
-    if (whole->log)
-        lease->log.begun_ns = whole->log->begun_ns;
-    run->log = whole->log ? &lease->log : NULL;
+    mm_lease_begin_log(lease);
 }
 
 /* Results of its own, packed, and marks behind them. */

@@ -200,6 +200,7 @@ void mm_team_progress(struct mm_node *team, const struct mm_run *run, uint64_t *
 bool mm_team_spans(struct mm_node *team, const struct mm_run *run);
 void mm_lease_log(struct mm_lease *lease); /* what it has logged goes into the log of its call */
 void mm_team_log(struct mm_call *call, const struct mm_child *child, const mamuto_span_t *span);
+void mm_lease_begin_log(struct mm_lease *lease);
 void mm_lease_flush(struct mm_run *run);
 void mm_team_describe(struct mm_node *team, struct mm_node_state *state);
 void mm_team_describe_host(struct mm_node *team, size_t host, struct mm_node_state *state);

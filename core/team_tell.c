@@ -122,12 +122,21 @@ void mm_lease_log(struct mm_lease *lease)
     lease->log.n = 0;
 }
 
-void mm_lease_flush(struct mm_run *run)
+void mm_lease_flush(struct mm_run *run) { mm_lease_log(mm_lease_of(run)); }
+
+/* This machine's node makes the room of a log itself. Without memory for one, nothing is told. */
+void mm_lease_begin_log(struct mm_lease *lease)
 {
-    struct mm_call *call = mm_lease_of(run)->call;
-    mm_lease_log(mm_lease_of(run));
-    if (call->run->log->n)
-        call->run->log->flush(call->run->log->run);
+    const struct mm_run *whole = lease->call->run;
+    lease->log = (struct mm_span_log){ .flush = mm_lease_flush, .run = &lease->run };
+    lease->run.log = whole->log ? &lease->log : NULL;
+    if (!whole->log)
+        return;
+    lease->log.begun_ns = whole->log->begun_ns;
+    if (mm_child_is_local(lease->child))
+        return;
+    lease->log.at = mm_alloc_array(FIRST_ROOM, sizeof *lease->log.at);
+    lease->log.room = lease->log.at ? FIRST_ROOM : 0;
 }
 
 bool mm_team_spans(struct mm_node *team, const struct mm_run *run)

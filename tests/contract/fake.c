@@ -23,7 +23,7 @@ struct piece {
 };
 
 struct failure {
-    uint64_t item;
+    uint64_t item, told; /* of the run; as it is told, of the call */
     int code, item_code;
     const char *text;
 };
@@ -186,29 +186,85 @@ static void landed(struct mm_node *node, const struct mm_run *run, uint64_t item
         log_item(node, run->log, item);
 }
 
+static int value_of(const struct mm_run *run, uint64_t item, void *value, const char **text)
+{
+    const void *in[MAMUTO_MAX_ARGS];
+    int code = 0;
+    for (int k = 0; k < run->n_in; k++)
+        in[k] = (const char *)run->in[k].data + (ptrdiff_t)item * run->in[k].stride;
+    if (!run->function) {
+        memcpy(value, in[0], run->out_size);
+        return 0;
+    }
+    for (int tries = 0; tries <= run->retries; tries++)
+        if ((code = fake_settings.functions[run->function->index].item(in, value, item, text)) <= 0)
+            break;
+    return code;
+}
+
+/* Of a fold of numbers: what there is of two. */
+struct folded {
+    double value;
+    bool present;
+};
+
+static struct folded fold(const struct mm_groups *groups, struct folded a, struct folded b)
+{
+    const void *in[] = { &a.value, &b.value };
+    const char *text = NULL;
+    if (a.present && b.present)
+        fake_settings.functions[groups->fold->index].item(in, &a.value, 0, &text);
+    return a.present ? a : b;
+}
+
+/* Leaves left to right, their values up a binary tree. told: the item that has failed. */
+static int value_of_group(const struct mm_run *run, uint64_t group, void *value, uint64_t *told, bool *present,
+                          const char **text)
+{
+    const struct mm_groups *groups = run->groups;
+    uint64_t first = group * groups->group_items, begun = run->first * groups->group_items, n = 0;
+    struct folded *nodes_of = grown(NULL, groups->group_items / groups->leaf_items, sizeof *nodes_of);
+    int code = 0;
+    for (uint64_t i = first; i < first + groups->group_items && i < groups->n_items && !code; i++) {
+        struct folded one = { .present = !groups->absent || !groups->absent[i - begun] };
+        if (one.present)
+            code = value_of(run, *told = i, &one.value, text);
+        if ((i - first) % groups->leaf_items == 0)
+            nodes_of[n++] = one;
+        else
+            nodes_of[n - 1] = fold(groups, nodes_of[n - 1], one);
+    }
+    for (; n > 1 && !code; n = (n + 1) / 2)
+        for (uint64_t i = 0; i < n; i += 2)
+            nodes_of[i / 2] = i + 1 < n ? fold(groups, nodes_of[i], nodes_of[i + 1]) : nodes_of[i];
+    memcpy(value, &nodes_of[0].value, sizeof(double));
+    *present = nodes_of[0].present;
+    free(nodes_of);
+    return code;
+}
+
 /* false: it is not done yet. */
 static bool run_item(struct mm_node *node, struct job *job, uint64_t item)
 {
     const struct mm_run *run = job->run;
-    const void *in[MAMUTO_MAX_ARGS];
     char value[64];
     char *out = (char *)run->result + (ptrdiff_t)item * run->result_stride;
     const char *text = NULL;
+    uint64_t told = item;
+    bool present = true;
     assert(run->out_size <= sizeof value);
-    for (int k = 0; k < run->n_in; k++)
-        in[k] = (const char *)run->in[k].data + (ptrdiff_t)item * run->in[k].stride;
-    int code = 0;
-    for (int tries = 0; tries <= run->retries; tries++)
-        if ((code = fake_settings.functions[run->function->index].item(in, value, item, &text)) <= 0)
-            break;
+    int code = run->groups ? value_of_group(run, item, value, &told, &present, &text)
+                           : value_of(run, item, value, &text);
     bool never = code == FAKE_NEVER;
     if (never && (!run->item_timeout_ms || uv_now(node->timer.loop) - job->began_ms < (uint64_t)run->item_timeout_ms))
         return false;
     if (!claim(run, item))
         return true;
-    if (code == 0)
+    if (run->groups && run->groups->absent)
+        run->groups->absent_out[item - run->first] = !present;
+    if (code == 0 && run->result)
         memcpy(out, value, run->out_size);
-    else
+    else if (run->result)
         memset(out, 0, run->out_size);
     landed(node, run, item);
     if (code == 0 && text && node->events->on_output)
@@ -217,7 +273,7 @@ static bool run_item(struct mm_node *node, struct job *job, uint64_t item)
         return true;
     if (run->marks)
         run->marks[item - run->first] = 1;
-    add_failure(job, (struct failure){ item, never ? MAMUTO_ETIMEOUT : MAMUTO_EITEM, never ? 0 : code, text });
+    add_failure(job, (struct failure){ item, told, never ? MAMUTO_ETIMEOUT : MAMUTO_EITEM, never ? 0 : code, text });
     return true;
 }
 
@@ -239,9 +295,9 @@ static int by_item(const void *a, const void *b)
 
 static void say(mamuto_error_t *err, const struct failure *failure)
 {
-    mm_error_set(err, failure->code, "item %llu failed with code %d: %s", (unsigned long long)failure->item,
+    mm_error_set(err, failure->code, "item %llu failed with code %d: %s", (unsigned long long)failure->told,
                  failure->item_code, failure->text ? failure->text : "it took too long");
-    err->item = failure->item;
+    err->item = failure->told;
     err->item_code = failure->item_code;
 }
 
@@ -507,8 +563,7 @@ static int run(struct mm_node *node, struct mm_run *run, mamuto_error_t *err)
         return mm_error_set(err, MAMUTO_EHOST, "the host was lost");
     for (int k = 0; k < run->n_in; k++)
         assert(!run->in[k].keep || !run->call || is_kept(node, run->in[k].keep));
-    if (run->groups)
-        return mm_error_set(err, MAMUTO_EINVAL, "a fake node does not fold");
+    assert(!run->parts && run->op == MM_OP_CALL);
     for (int i = 0; i < SLOTS && !job; i++)
         if (!node->jobs[i].run)
             job = &node->jobs[i];

@@ -52,6 +52,12 @@ static int endless(const void *const *in, void *out, uint64_t index, const char 
     return FAKE_NEVER;
 }
 
+static int plus(const void *const *in, void *out, uint64_t index, const char **text)
+{
+    (void)index, (void)text;
+    return give(out, number(in[0]) + number(in[1]));
+}
+
 const struct fake_function fake_functions[] = {
     { "twice", "f8 -> f8", twice },
     { "indexed", "f8 -> f8", indexed },
@@ -59,5 +65,7 @@ const struct fake_function fake_functions[] = {
     { "hopeless", "f8 -> f8", hopeless },
     { "prints", "f8 -> f8", prints },
     { "endless", "f8 -> f8", endless },
+    { "naps", "f8 -> f8", twice },
+    { "plus", "f8, f8 -> f8", plus },
     { NULL, NULL, NULL },
 };

@@ -88,9 +88,12 @@ static void on_lost(void *owner, const mamuto_error_t *err)
     struct mm_child *child = owner;
     if (child->team->closing)
         return;
+    bool told = child->state == MM_CHILD_AWAY || mm_child_is_local(child); /* by on_state */
     child->state = MM_CHILD_OUT;
     set_reason(child, err);
     mm_team_forget_child(child);
+    if (!told)
+        tell_state(child);
     mm_team_go_on(child->team);
 }
 

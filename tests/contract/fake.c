@@ -671,6 +671,9 @@ static void describe(struct mm_node *node, struct mm_node_state *state)
     *state = (struct mm_node_state){ .state = node->lost || node->away ? "lost"
                                               : node->up               ? "up"
                                                                        : "starting",
+                                     .reason = !node->away                              ? NULL
+                                               : is_called(node, fake_settings.down) ? "nobody listens there"
+                                                                                     : "the host was lost for a while",
                                      .workers = workers(node),
                                      .items = node->items };
 }

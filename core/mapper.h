@@ -97,7 +97,7 @@ struct mamuto {
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     void (*on_close)(void *data);
     void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
-    char host_reason[512]; /* of the last mamuto_host_t that was filled */
+    char (*host_reasons)[512]; /* by host: of the last mamuto_host_t that was filled */
     bool open_owed;        /* on_open has not come yet */
     mamuto_error_t open_error;
     void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
@@ -144,7 +144,8 @@ void mm_mapper_free_modules(mamuto_t *m);
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
 
 /* hosts.c */
-void mm_hosts_on_state(void *owner); /* the node's host was lost, or is back */
+void mm_hosts_on_state(void *owner); /* the node's only host has joined, was lost, or is back */
+void mm_hosts_on_host(void *owner, size_t host);
 
 /* map.c */
 /* What a call is made into: map->run, and map->plan if it takes several. */

@@ -29,7 +29,7 @@ struct mm_keep {
     struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, packed if items lay apart */
     uint64_t n;           /* items; of a broadcast value: 1 */
     bool wait;            /* a _wait form waits for it */
-    void *job;            /* the node's */
+    void *job;            /* of the node that has made the copy; nodes of other hosts leave it alone */
 };
 
 /* Where workers put what a function emits (core/varlen.h): two parts of the node's memory, taken when the run begins.

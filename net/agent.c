@@ -20,7 +20,12 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-enum { DEFAULT_DEADLINE_MS = 60000, BYE_MS = 500, LOOK_MS = 1000, MOST_FDS = 8 + 2 * MM_MAX_LANES };
+enum {
+    DEFAULT_DEADLINE_MS = 60000,
+    BYE_MS = 500,
+    LOOK_MS = 1000,
+    MOST_FDS = 8 + 2 * MM_MAX_LANES + MM_AGENT_LISTEN_FDS
+};
 
 struct mm_stream *mm_agent_stream(struct mm_agent *agent) { return agent->stream ? agent->stream : agent->channel; }
 
@@ -55,12 +60,15 @@ static int on_start(struct mm_agent *agent, const unsigned char *body, size_t n)
         return mm_agent_wrong(agent, "START again");
     if (mm_get_start(&start, body, n, &why))
         return mm_agent_wrong(agent, "START: %s", why);
-    if (strcmp(start.nonce, agent->nonce) != 0 || start.kind != MM_STREAM_CHANNEL)
-        return mm_agent_wrong(agent, "START of another agent, or of a stream that there is not");
+    if (strcmp(start.nonce, agent->nonce) != 0)
+        return mm_agent_wrong(agent, "START of another agent");
     agent->started = true;
     agent->deadline_ms = start.deadline_ms;
     agent->memory = start.memory ? start.memory : mm_memory_budget() / 4;
-    int code = mm_agent_start_engine(agent, &start, &err);
+    int code = mm_agent_start_engine(agent, &start, &err); /* exec'd before the key is anywhere but in this process */
+    if (!code && start.kind != MM_STREAM_CHANNEL)
+        code = mm_agent_listen(agent, &start, &err);
+    explicit_bzero(start.key, sizeof start.key);
     if (code)
         mm_agent_leave(agent, &err);
     return code;
@@ -91,7 +99,8 @@ static int on_early(struct mm_agent *agent, const struct mm_frame *frame, const 
     case MM_FRAME_BIND:
         if (!agent->started || agent->stream)
             return mm_agent_wrong(agent, "BIND before START, or again");
-        agent->stream = agent->channel;
+        mm_agent_end_listening(agent);
+        mm_agent_take_stream(agent, agent->channel);
         return 0;
     default:
         return mm_agent_wrong(agent, "%s before BIND", mm_frame_name(frame->type));
@@ -152,6 +161,13 @@ static int on_payload_end(void *owner, const struct mm_frame *frame)
 
 static const struct mm_stream_events stream_events = { on_frame, on_payload, on_payload_end, NULL };
 
+void mm_agent_take_stream(struct mm_agent *agent, struct mm_stream *stream)
+{
+    mm_stream_set_events(stream, &stream_events, agent);
+    agent->stream = stream;
+    mm_agent_tell_up(agent);
+}
+
 /* --- the loop ----------------------------------------------------------------------------------------------------- */
 
 static nfds_t stream_fds(struct mm_stream *stream, struct pollfd *fds)
@@ -181,7 +197,7 @@ static bool turn_stream(struct mm_agent *agent, struct mm_stream *stream, const 
 /* Silence is counted while we run: a machine that slept has not waited. */
 static void look_at_silence(struct mm_agent *agent)
 {
-    uint64_t now = mm_now_ns(), received = mm_stream_received(agent->channel);
+    uint64_t now = mm_now_ns(), received = mm_stream_received(mm_agent_stream(agent));
     if (received != agent->received)
         agent->heard_ns = now;
     agent->received = received;
@@ -203,15 +219,23 @@ static void serve(struct mm_agent *agent)
     static struct pollfd fds[MOST_FDS];
     bool again = false;
     while (!agent->leaving) {
-        nfds_t n = stream_fds(agent->channel, fds), engine = n;
+        nfds_t n = stream_fds(agent->channel, fds), stream = n;
+        bool apart = agent->stream && agent->stream != agent->channel;
+        if (apart)
+            n += stream_fds(agent->stream, fds + n);
+        nfds_t engine = n;
         mm_agent_engine_fds(agent, fds + n);
         n += MM_AGENT_ENGINE_FDS;
         n += mm_agent_outputs_fds(&agent->outputs, fds + n);
+        n += mm_agent_listen_fds(agent, fds + n);
         if (poll(fds, n, timeout_ms(agent, again)) < 0 && errno != EINTR)
             return;
         mm_agent_on_engine(agent, fds + engine);
         mm_agent_outputs_read(agent, false);
         again = !agent->leaving && turn_stream(agent, agent->channel, fds, again);
+        if (apart && !agent->leaving && turn_stream(agent, agent->stream, fds + stream, again))
+            again = true;
+        mm_agent_on_listen(agent);
         if (!agent->leaving && mm_agent_end_sent(agent))
             return;
         look_at_silence(agent);
@@ -277,6 +301,9 @@ int mm_agent_main(int fd_in, int fd_out, const char *nonce)
     }
     int status = agent->error.code ? 1 : 0;
     mm_agent_free_runs(agent);
+    mm_agent_end_listening(agent);
+    if (agent->stream && agent->stream != agent->channel)
+        mm_stream_free(agent->stream);
     if (agent->channel)
         mm_stream_free(agent->channel);
     mm_agent_free_objects(agent);

@@ -3,6 +3,7 @@
 #ifndef MM_NET_AGENT_H
 #define MM_NET_AGENT_H
 
+#include "net/agent_listen.h"
 #include "net/agent_output.h"
 #include "net/stream.h"
 #include "shm/jobs.h"
@@ -66,13 +67,15 @@ struct mm_agent_lease {
 struct mm_agent {
     char nonce[MM_AGENT_NONCE];
     struct mm_stream *channel, *stream; /* of a stream in the channel the same; stream NULL: it is not bound yet */
+    struct mm_agent_listener listener;
     bool started, leaving;
     uint32_t deadline_ms;
     uint64_t heard_ns, received; /* the last byte; how many until then */
     uint64_t memory, held;       /* bytes that it may hold; that it holds */
     struct mm_pool pool;
     struct mm_jobs jobs;
-    bool has_pool;
+    bool has_pool, up; /* up: the workers are, or cannot be */
+    mamuto_error_t up_error;
     char self[4096], workdir[4096];
     char **env;
     struct mm_agent_outputs outputs;
@@ -88,6 +91,8 @@ int mm_agent_main(int fd_in, int fd_out, const char *nonce);
 /* It leaves: what comes or happened is wrong. Returns EPROTOCOL. */
 __attribute__((format(printf, 2, 3))) int mm_agent_wrong(struct mm_agent *agent, const char *format, ...);
 void mm_agent_leave(struct mm_agent *agent, const mamuto_error_t *why);
+/* The stream that is bound. */
+void mm_agent_take_stream(struct mm_agent *agent, struct mm_stream *stream);
 struct mm_stream *mm_agent_stream(struct mm_agent *agent); /* where frames of no other place go */
 
 /* agent_hello.c */
@@ -95,6 +100,7 @@ int mm_agent_say_hello(struct mm_agent *agent);
 
 /* agent_engine.c: pool and jobs. */
 int mm_agent_start_engine(struct mm_agent *agent, const struct mm_start *start, mamuto_error_t *err);
+void mm_agent_tell_up(struct mm_agent *agent);     /* when the workers are up and the stream is bound */
 void mm_agent_stop_engine(struct mm_agent *agent); /* waits until no process is left */
 enum { MM_AGENT_ENGINE_FDS = 3 };
 struct pollfd;

@@ -21,15 +21,24 @@ enum { TICK_MS = 20, STOPPING_TICK_MS = 2, FORCE_AFTER_MS = 500, GIVE_UP_AFTER_M
 static void on_up(void *owner, int status, const mamuto_error_t *err)
 {
     struct mm_agent *agent = owner;
+    agent->jobs.up_ns = mm_now_ns();
+    agent->up = true;
+    if (status)
+        mm_error_copy(&agent->up_error, err);
+    mm_agent_tell_up(agent);
+}
+
+void mm_agent_tell_up(struct mm_agent *agent)
+{
     unsigned char body[1024];
     struct mm_writer w = { .at = body, .room = sizeof body };
     struct mm_up up = { .workers = agent->pool.board->n_workers };
-    static const mamuto_error_t none;
-    mm_error_to_outcome(status ? err : &none, &up.outcome);
+    if (!agent->up || !agent->stream)
+        return;
+    mm_error_to_outcome(&agent->up_error, &up.outcome);
     mm_put_up(&w, &up);
-    agent->jobs.up_ns = mm_now_ns();
-    if (mm_stream_send(mm_agent_stream(agent), MM_FRAME_UP, 0, body, w.n))
-        mm_agent_leave(agent, mm_stream_error(mm_agent_stream(agent)));
+    if (mm_stream_send(agent->stream, MM_FRAME_UP, 0, body, w.n))
+        mm_agent_leave(agent, mm_stream_error(agent->stream));
 }
 
 static void on_function(void *owner, const struct mm_message *message) { mm_agent_on_function(owner, message); }

@@ -1,5 +1,6 @@
 /* What the agent says of its host. */
 #include "net/agent.h"
+#include "net/tls_library.h"
 
 #include "core/build_id.h"
 #include "core/cpus.h"
@@ -40,6 +41,7 @@ int mm_agent_say_hello(struct mm_agent *agent)
     char cpu[256], libc[64];
     struct utsname name = { 0 };
     struct mm_writer w = { .at = body, .room = sizeof body };
+    const struct mm_tls_library *tls = mm_tls_library();
     const char *connection = getenv("SSH_CONNECTION");
     uname(&name);
     cpu_name(cpu, sizeof cpu);
@@ -53,7 +55,7 @@ int mm_agent_say_hello(struct mm_agent *agent)
                               .arch = name.machine,
                               .cpu = cpu,
                               .libc = libc,
-                              .tls = "",
+                              .tls = tls ? tls->name : "",
                               .ssh_connection = connection && strlen(connection) < 256 ? connection : "" };
     mm_put_hello(&w, &hello);
     return mm_stream_send(agent->channel, MM_FRAME_HELLO, 0, body, w.n);

@@ -12,7 +12,9 @@
 
 #include "core/alloc.h"
 #include "net/command.h"
+#include "net/dial.h"
 #include "net/launch_words.h"
+#include "net/tls_library.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -37,6 +39,8 @@ struct mm_launch {
     char nonce[NONCE_DIGITS + 1];
     struct mm_command *command;
     struct mm_link *channel, *stream;
+    struct mm_dial *dial; /* NULL: it is not dialling */
+    unsigned char key[MM_KEY_BYTES];
     enum mm_stream_kind kind;
     struct mm_launched info;
     char note[256], words[768];
@@ -97,7 +101,9 @@ static bool send_start(struct mm_launch *l)
                               .deadline_ms = AGENT_DEADLINE_MS,
                               .workdir = host->workdir ? host->workdir : "" };
     struct mm_writer w = { .at = body, .room = START_BYTES };
+    memcpy(start.key, l->key, sizeof start.key);
     mm_put_start(&w, &start, (const char *const *)host->env);
+    explicit_bzero(start.key, sizeof start.key);
     int code = w.full ? MAMUTO_ESIZE : mm_stream_send(mm_link_stream(l->channel), MM_FRAME_START, 0, body, w.n);
     mm_free(body);
     return code == 0;
@@ -130,6 +136,34 @@ static void keep_info(struct mm_launched *info, const struct mm_hello *hello)
     info->memory = hello->memory / 2; /* the rest is for its workers */
 }
 
+/* The stream goes through the channel after all; or must not. */
+static void use_channel(struct mm_launch *l, const char *why)
+{
+    if (l->host->transport == MM_TRANSPORT_TCP) {
+        fail(l, MAMUTO_EHOST, why);
+        return;
+    }
+    snprintf(l->note, sizeof l->note, "its stream goes through the launch channel: %s", why);
+    l->kind = MM_STREAM_CHANNEL;
+    if (l->stage >= LISTEN)
+        be_ready(l, l->channel);
+}
+
+/* What the config asks for, as far as the host has it. Confidentiality never drops: without TLS there, the channel. */
+static void choose_kind(struct mm_launch *l)
+{
+    const struct mm_config_host *host = l->host;
+    l->kind = host->transport == MM_TRANSPORT_SSH ? MM_STREAM_CHANNEL : host->encrypt ? MM_STREAM_TLS : MM_STREAM_PLAIN;
+    if (l->kind == MM_STREAM_CHANNEL)
+        return;
+    if (!l->info.tls[0])
+        use_channel(l, "there is no OpenSSL on that host");
+    else if (!mm_tls_library())
+        use_channel(l, "there is no OpenSSL on this machine");
+    else if (getrandom(l->key, sizeof l->key, 0) != (ssize_t)sizeof l->key)
+        fail(l, MAMUTO_ESYSTEM, "no random numbers for a key");
+}
+
 static int on_hello(struct mm_launch *l, const unsigned char *body, size_t n)
 {
     struct mm_hello hello;
@@ -140,12 +174,62 @@ static int on_hello(struct mm_launch *l, const unsigned char *body, size_t n)
         return code;
     }
     keep_info(&l->info, &hello);
-    l->kind = MM_STREAM_CHANNEL;
+    choose_kind(l);
+    if (l->stage == FAILED)
+        return MAMUTO_EHOST;
     if (!send_start(l)) {
         fail(l, MAMUTO_ESIZE, "env and workdir together are too long");
         return MAMUTO_ESIZE;
     }
-    be_ready(l, l->channel);
+    if (l->kind == MM_STREAM_CHANNEL)
+        be_ready(l, l->channel);
+    else
+        l->stage = LISTEN;
+    return 0;
+}
+
+/* --- a stream of its own ------------------------------------------------------------------------------------------ */
+
+static void on_dialled(void *owner, struct mm_link *link, const char *why)
+{
+    struct mm_launch *l = owner;
+    mm_dial_close(l->dial);
+    l->dial = NULL;
+    explicit_bzero(l->key, sizeof l->key);
+    if (link)
+        be_ready(l, link);
+    else
+        use_channel(l, why);
+}
+
+static unsigned targets_of(struct mm_launch *l, const struct mm_listen *listen, struct mm_target *targets)
+{
+    unsigned n = 0;
+    const char *address = listen->addresses.first;
+    if (l->host->data_address)
+        return mm_target_of(&targets[0], l->host->data_address, listen->port);
+    for (uint32_t i = 0; i < listen->addresses.n && n < MM_DIAL_TARGETS; i++) {
+        n += mm_target_of(&targets[n], address, listen->port);
+        if (i + 1 < listen->addresses.n)
+            address = mm_strings_next(address);
+    }
+    return n;
+}
+
+static int on_listen(struct mm_launch *l, const unsigned char *body, size_t n)
+{
+    struct mm_target targets[MM_DIAL_TARGETS];
+    struct mm_listen listen;
+    mamuto_error_t err = { 0 };
+    const char *why = "";
+    if (mm_get_listen(&listen, body, n, &why))
+        return mm_stream_fail(mm_link_stream(l->channel), "LISTEN: %s", why);
+    unsigned found = targets_of(l, &listen, targets);
+    l->stage = DIAL;
+    if (!found)
+        use_channel(l, l->host->data_address ? "data_address is no numeric address" : "it has no address to dial");
+    else if (mm_dial_begin(&l->dial, l->loop, targets, found, l->kind, l->key, l->nonce, on_dialled, l, &err))
+        fail(l, err.code, err.text);
     return 0;
 }
 
@@ -156,6 +240,8 @@ static int on_frame(void *owner, const struct mm_frame *frame, const unsigned ch
     const char *why = "";
     if (frame->type == MM_FRAME_HELLO && l->stage == HELLO)
         return on_hello(l, body, n);
+    if (frame->type == MM_FRAME_LISTEN && l->stage == LISTEN)
+        return on_listen(l, body, n);
     if (frame->type == MM_FRAME_BYE && mm_get_bye(&bye, body, n, &why) == 0) {
         fail(l, bye.code, bye.text);
         return bye.code;
@@ -322,6 +408,10 @@ void mm_launch_close(struct mm_launch *l, void (*on_gone)(void *owner), void *ow
 {
     l->on_gone = on_gone;
     l->gone_owner = owner;
+    if (l->dial)
+        mm_dial_close(l->dial);
+    l->dial = NULL;
+    explicit_bzero(l->key, sizeof l->key);
     if (l->stream && l->stream != l->channel)
         mm_link_close(l->stream);
     if (l->channel)

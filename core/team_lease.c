@@ -87,6 +87,7 @@ static int take_scratch(struct mm_lease *lease, mamuto_error_t *err)
     lease->scratch = local->ops->alloc(local->node, bytes ? bytes : 1, err);
     if (!lease->scratch)
         return MAMUTO_ENOMEM;
+    run->copy = true;
     run->log = NULL; /* what lands of it is told when it does */
     run->fail_fast = false;
     run->result = mm_span_array(lease->scratch, run->first * run->out_size);
@@ -119,7 +120,10 @@ static void link_lease(struct mm_lease *lease)
         call->leases->previous = lease;
     call->leases = lease;
     lease->child->n_leases++;
-    part->n_leases++;
+    if (part->n_leases++ == 0)
+        part->since_ns = lease->begun_ns;
+    part->in_leases += lease->run.n;
+    lease->ahead = part->in_leases;
     part->had = true;
 }
 
@@ -335,7 +339,7 @@ static void serve_local(struct mm_call *call)
 static bool is_late(const struct mm_lease *lease)
 {
     double rate = lease->call->parts[lease->child - lease->call->team->children].rate;
-    double late = rate > 0 ? LATE * (double)lease->run.n / rate + LATE_NS : UNKNOWN_LATE_NS;
+    double late = rate > 0 ? LATE * (double)lease->ahead / rate + LATE_NS : UNKNOWN_LATE_NS;
     return (double)(uv_hrtime() - lease->begun_ns) > late;
 }
 

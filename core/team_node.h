@@ -28,6 +28,7 @@ struct mm_child {
     bool expelled, closing; /* to be closed; on_closed is owed */
     bool full;              /* until one of its runs has ended */
     uint32_t n_leases;
+    uint64_t landed; /* items of copies that ran there, which its node does not count */
     int code;
     char reason[512];                 /* why it is AWAY or OUT, where the node does not say */
     uint8_t modules[MM_TEAM_MODULES]; /* enum mm_module_at */
@@ -77,6 +78,7 @@ struct mm_lease {
     char *scratch;                /* of a copy on this machine: results, then marks */
     uint64_t given;               /* taken back from it */
     uint64_t begun_ns;
+    uint64_t ahead; /* items that the child had when it began, its own among them */
     bool revoked; /* cancelled: it has nothing left to do */
 };
 
@@ -86,8 +88,10 @@ struct mm_range {
 
 /* What a child is to a call. */
 struct mm_team_part {
-    double rate; /* items a ns; 0: not known */
-    uint64_t last_ns;
+    double rate;         /* items a ns; 0: not known */
+    double items, ns;    /* that were done, and what time it had leases; of late */
+    uint64_t since_ns;   /* that time counts from here */
+    uint64_t in_leases;  /* items that it has now */
     uint32_t n_leases;
     bool refused, had; /* had: it was given a lease, ever */
 };

@@ -127,6 +127,7 @@ struct mm_node {
     bool up, lost, closing;    /* up: on_up was told */
     mamuto_error_t why_lost;
     struct mm_team_module modules[MM_TEAM_MODULES];
+    uint32_t n_loading;
     struct mm_team_keep *keeps;
     struct mm_call *first, *last;
     uint32_t n_calls;
@@ -157,6 +158,7 @@ void mm_team_on_loaded(void *owner, uint32_t module, int status, const mamuto_er
 void mm_team_load_all(struct mm_child *child); /* it is up: asks for what it lacks */
 void mm_team_settle_modules(struct mm_node *team);
 bool mm_team_has_modules(const struct mm_child *child, const struct mm_run *run);
+bool mm_team_will_have_modules(const struct mm_child *child, const struct mm_run *run);
 void mm_team_free_modules(struct mm_node *team);
 void mm_team_free_texts(struct mm_child *child);
 
@@ -169,6 +171,7 @@ void mm_team_keep_all(struct mm_child *child);
 void mm_team_forget_child(struct mm_child *child); /* it is gone */
 void mm_team_settle_keeps(struct mm_node *team);
 bool mm_team_has_keeps(const struct mm_child *child, const struct mm_run *run);
+bool mm_team_will_have_keeps(const struct mm_child *child, const struct mm_run *run);
 void mm_team_free_keeps(struct mm_node *team);
 
 /* team_run.c */
@@ -188,6 +191,7 @@ int mm_lease_begin(struct mm_call *call, struct mm_child *child, enum mm_lease_k
                    mamuto_error_t *err); /* as run of core/node.h */
 void mm_lease_free(struct mm_lease *lease);
 bool mm_child_can(const struct mm_child *child, const struct mm_call *call);
+bool mm_child_will(const struct mm_child *child, const struct mm_call *call);
 void mm_team_hand_out(struct mm_node *team);
 int mm_call_open(struct mm_call *call, struct mm_range range); /* nobody's again; ENOMEM */
 

@@ -322,6 +322,11 @@ static int open_channel(struct mm_launch *l, mamuto_error_t *err)
 {
     char text[COMMAND_BYTES];
     struct mm_wire *wire = NULL;
+    if (!l->host->launch || !l->host->agent)
+        return mm_error_set(err, MAMUTO_ECONFIG, "host %s has no \"%s\": %s", l->host->label,
+                            l->host->launch ? "agent" : "launch",
+                            l->host->launch ? "name the path of mamuto-agent there"
+                                            : "name the command that reaches it, such as [\"ssh\", \"-T\", \"host\"]");
     int code = exec_string(l, text, sizeof text, err);
     if (!code)
         code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);

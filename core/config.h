@@ -63,8 +63,6 @@ int mm_config_default(struct mm_config *config, mamuto_error_t *err);
  * those in cflags that have a slash, and all of modules, workdir, agent, identity, known_hosts_file and ssh_config. */
 int mm_config_load(struct mm_config *config, const char *path, mamuto_error_t *err);
 int mm_config_parse(struct mm_config *config, const char *text, mamuto_error_t *err);
-/* ECONFIG where it has a host that this version cannot use: one that is not this machine. */
-int mm_config_check_hosts(const struct mm_config *config, mamuto_error_t *err);
 void mm_config_fini(struct mm_config *config); /* also of a zeroed one; zeroes it */
 
 #endif

@@ -114,19 +114,3 @@ int mm_config_read_hosts(struct mm_config_reader *r, struct mm_json *value, cons
     }
     return 0;
 }
-
-int mm_config_check_hosts(const struct mm_config *config, mamuto_error_t *err)
-{
-    struct mm_config_reader r = { .path = config->path, .err = err };
-    char shown[MM_CONFIG_MAX_SHOWN];
-    size_t i = 0;
-    while (i < config->n_hosts && config->hosts[i].local)
-        i++;
-    if (i == config->n_hosts)
-        return 0;
-    mm_config_show_path(&r);
-    return mm_config_fault(&r, config->other_line,
-                           "hosts.%s: other hosts cannot be used by this version; \"" MM_CONFIG_LOCAL
-                           "\", this machine, can",
-                           mm_config_show(shown, sizeof shown, config->hosts[i].label));
-}

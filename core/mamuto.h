@@ -656,9 +656,9 @@ typedef struct {
  * Returns at once; on_open(m, 0 or a code, err or NULL) comes from the loop. A mapper that is closed before it is open gets
  * on_open once, with MAMUTO_ECANCELED, then on_close.
  * Errors: EINVAL (neither loop nor on_open, both config and config_text, a closed standard stream), ECONFIG (with file,
- * line, key and what would be right; also for a host that is not this machine: this version cannot use others), ENESTED,
- * ENOMEM, ESYSTEM; by on_open: also ECONFIG (the workdir is not there), EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper
- * program is not found or dies), EVERSION. */
+ * line, key and what would be right), ENESTED, ENOMEM, ESYSTEM; by on_open: also ECONFIG (the workdir is not there),
+ * EMODULE, ECOMPILE, ESIGNATURE, EHOST (the helper program is not found or dies; a required host does not come up), ENOHOST
+ * (none of them does), EVERSION. A host that does not come up is done without, unless it is required. */
 MAMUTO_API int mamuto_open(mamuto_t **m, const mamuto_options_t *options, mamuto_error_t *err);
 /* The same without a loop of yours, and returns when the mapper is open; options NULL: defaults. On failure there is
  * nothing to close. */

@@ -244,8 +244,6 @@ static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_e
     }
     m->on_host = options->on_host;
     code = read_config(m, options, err);
-    if (!code && !mm_node_kinds[MM_KIND_REMOTE])
-        code = mm_config_check_hosts(&m->config, err);
     if (!code && !(m->host_reasons = mm_alloc_array(m->config.n_hosts, sizeof *m->host_reasons)))
         code = mm_error_set(err, MAMUTO_ENOMEM, "mamuto_open: no memory for %zu hosts", m->config.n_hosts);
     if (!code)

@@ -61,6 +61,7 @@ struct mamuto_map_s {
     uint64_t called_ns, running_ns, told_ns; /* the call; it began to run, 0: it has not; the last on_progress */
     uint64_t failed_before;                  /* items of the runs of its plan that have ended */
     uint64_t done, failed;                   /* as they were told */
+    uint64_t bytes_out, bytes_in;            /* of the mapper's hosts, at the call */
     bool canceled;                           /* while queued */
     uint64_t arrival;                        /* of m->n_queued */
     struct mm_waited *waited;

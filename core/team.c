@@ -113,6 +113,8 @@ static void on_timer(uv_timer_t *timer)
 {
     struct mm_node *team = timer->data;
     team->due_ns = 0;
+    for (size_t i = 0; i < team->n_children; i++) /* one that said so with nothing in flight is asked again */
+        team->children[i].full &= team->children[i].n_leases > 0;
     mm_team_go_on(team);
 }
 

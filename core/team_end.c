@@ -170,6 +170,11 @@ static void land(struct mm_lease *lease, struct mm_range range, const mamuto_err
         call->failed++;
     }
     mm_claims_settle(call->claims, range.first, range.n, from->source);
+    struct mm_run landed = *from;
+    landed.first = range.first;
+    landed.n = range.n;
+    landed.copy = false;
+    lease->child->landed += mm_run_settles(&landed);
     mamuto_span_t span = { range.first, range.n, NULL, -1, lease->begun_ns, uv_hrtime() };
     mm_team_log(call, lease->child, &span);
 }
@@ -208,14 +213,21 @@ static bool is_of_an_item(int status)
     return status == MAMUTO_EITEM || status == MAMUTO_ECRASH || status == MAMUTO_ETIMEOUT;
 }
 
-/* How fast the child is with this call. */
+/* How fast the child is with this call: what it has done in the time in which it had leases. With several at once, the time
+ * of one says nothing. Of late counts for more: at times both are halved. */
 static void learn(const struct mm_lease *lease)
 {
+    static const double OF_LATE_NS = 1e9;
     struct mm_team_part *part = &lease->call->parts[lease->child - lease->call->team->children];
-    uint64_t now = uv_hrtime(), from = part->last_ns > lease->begun_ns ? part->last_ns : lease->begun_ns;
-    double rate = (double)(lease->run.n - lease->given) / (double)(now - from + 1);
-    part->rate = part->rate > 0 ? (part->rate + rate) / 2 : rate;
-    part->last_ns = now;
+    uint64_t now = uv_hrtime();
+    part->items += (double)(lease->run.n - lease->given);
+    part->ns += (double)(now - part->since_ns + 1);
+    part->since_ns = now;
+    part->rate = part->items / part->ns;
+    if (part->ns < OF_LATE_NS)
+        return;
+    part->items /= 2;
+    part->ns /= 2;
 }
 
 /* The host cannot run this, though it is up. */
@@ -278,7 +290,9 @@ static void end_lease(struct mm_lease *lease, int status, uint64_t failed, const
     take_out(lease);
     child->n_leases--;
     child->full = false;
-    lease->call->parts[child - child->team->children].n_leases--;
+    struct mm_team_part *part = &lease->call->parts[child - child->team->children];
+    part->n_leases--;
+    part->in_leases -= lease->run.n;
     ended(lease, status, failed, err);
     mm_lease_free(lease);
 }

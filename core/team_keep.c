@@ -133,15 +133,23 @@ void mm_team_forget_child(struct mm_child *child)
         it->at[index] = MM_KEPT_NOT_THERE;
 }
 
-bool mm_team_has_keeps(const struct mm_child *child, const struct mm_run *run)
+/* Is all that the run names at least so far there? */
+static bool has_keeps(const struct mm_child *child, const struct mm_run *run, bool on_its_way)
 {
     size_t index = (size_t)(child - child->team->children);
     for (int k = 0; k < run->n_in; k++) {
         const struct mm_team_keep *it = run->in[k].keep ? find(child->team, run->in[k].keep) : NULL;
-        if (it && it->at[index] != MM_KEPT_THERE)
+        if (it && it->at[index] != MM_KEPT_THERE && !(on_its_way && it->at[index] == MM_KEPT_ASKED))
             return false;
     }
     return true;
+}
+
+bool mm_team_has_keeps(const struct mm_child *child, const struct mm_run *run) { return has_keeps(child, run, false); }
+
+bool mm_team_will_have_keeps(const struct mm_child *child, const struct mm_run *run)
+{
+    return has_keeps(child, run, true);
 }
 
 /* --- answers ---------------------------------------------------------------------------------------------------------- */
@@ -202,7 +210,7 @@ static struct mm_team_keep *next_settled(const struct mm_node *team)
 {
     for (struct mm_team_keep *it = team->keeps; it; it = it->next) {
         bool waits = it->state != MM_TEAM_SPREADING;
-        for (size_t i = 1; i < team->n_children; i++)
+        for (size_t i = 1; i < team->n_children && !waits; i++)
             waits |= it->at[i] == MM_KEPT_ASKED;
         if (!waits)
             return it;

@@ -26,6 +26,14 @@ bool mm_child_can(const struct mm_child *child, const struct mm_call *call)
            mm_team_has_keeps(child, call->run);
 }
 
+/* Whatever it still lacks is on its way. */
+bool mm_child_will(const struct mm_child *child, const struct mm_call *call)
+{
+    return child->state == MM_CHILD_UP && mm_child_computes(child) &&
+           !call->parts[child - child->team->children].refused && mm_team_will_have_modules(child, call->run) &&
+           mm_team_will_have_keeps(child, call->run);
+}
+
 /* Opens a range again: behind the one that it adjoins, if that is the last. */
 int mm_call_open(struct mm_call *call, struct mm_range range)
 {
@@ -87,6 +95,7 @@ static int take_scratch(struct mm_lease *lease, mamuto_error_t *err)
     lease->scratch = local->ops->alloc(local->node, bytes ? bytes : 1, err);
     if (!lease->scratch)
         return MAMUTO_ENOMEM;
+    run->copy = true;
     run->log = NULL; /* what lands of it is told when it does */
     run->fail_fast = false;
     run->result = mm_span_array(lease->scratch, run->first * run->out_size);
@@ -119,7 +128,10 @@ static void link_lease(struct mm_lease *lease)
         call->leases->previous = lease;
     call->leases = lease;
     lease->child->n_leases++;
-    part->n_leases++;
+    if (part->n_leases++ == 0)
+        part->since_ns = lease->begun_ns;
+    part->in_leases += lease->run.n;
+    lease->ahead = part->in_leases;
     part->had = true;
 }
 
@@ -150,29 +162,55 @@ int mm_lease_begin(struct mm_call *call, struct mm_child *child, enum mm_lease_k
 
 /* --- how much ----------------------------------------------------------------------------------------------------------- */
 
-/* What a call has left to give, and how fast this machine works on it. */
+/* What a call has left to give, and how fast it is worked on. */
 struct left {
     uint64_t items, own; /* own: of these, this machine's */
-    double own_rate;     /* items a ns; 0: not known */
+    double own_rate;     /* of this machine, in items a ns; 0: not known */
+    double all, each;    /* of all who compute; of a worker */
 };
 
-static struct left look(struct mm_call *call)
+static void look_at_own(const struct mm_call *call, struct left *left)
 {
-    struct left left = { 0 };
     const struct mm_child *local = mm_team_local(call->team);
     uint64_t done = call->done;
     for (struct mm_lease *lease = call->leases; lease; lease = lease->next) {
-        uint64_t landed = 0, failed = 0;
+        uint64_t landed = 0, failed = 0, n = lease->run.n - lease->given;
         if (lease->kind != MM_LEASE_OWN)
             continue;
         local->ops->progress(local->node, &lease->run, &landed, &failed);
         done += landed;
-        left.own += lease->run.n - lease->given - (landed < lease->run.n - lease->given ? landed : 0);
+        left->own += n - (landed < n ? landed : n);
     }
+    left->own_rate = (double)done / (double)(uv_hrtime() - call->begun_ns + 1);
+}
+
+/* Those who are not measured yet count as their workers would. */
+static void look_at_rates(const struct mm_call *call, struct left *left)
+{
+    const struct mm_child *local = mm_team_local(call->team);
+    int known = left->own_rate > 0 ? local->ops->workers(local->node) : 0, others = 0;
+    double rates = left->own_rate;
+    for (size_t i = 1; i < call->team->n_children; i++) {
+        const struct mm_child *child = &call->team->children[i];
+        if (!mm_child_can(child, call))
+            continue;
+        int n = child->ops->workers(child->node);
+        rates += call->parts[i].rate;
+        known += call->parts[i].rate > 0 ? n : 0;
+        others += call->parts[i].rate > 0 ? 0 : n;
+    }
+    left->each = known > 0 ? rates / known : 0;
+    left->all = rates + left->each * others;
+}
+
+static struct left look(const struct mm_call *call)
+{
+    struct left left = { 0 };
+    look_at_own(call, &left);
+    look_at_rates(call, &left);
     left.items = left.own;
     for (size_t i = 0; i < call->n_open; i++)
         left.items += call->open[i].n;
-    left.own_rate = (double)done / (double)(uv_hrtime() - call->begun_ns + 1);
     return left;
 }
 
@@ -189,25 +227,6 @@ static double bytes_of_item(const struct mm_run *run)
     return bytes;
 }
 
-/* What all who compute do in a ns; those that are not measured yet count as their workers would. */
-static double rate_of_all(const struct mm_call *call, const struct left *left, double *each)
-{
-    double rates = left->own_rate;
-    int workers = left->own_rate > 0 ? mm_team_local(call->team)->ops->workers(mm_team_local(call->team)->node) : 0;
-    int others = 0;
-    for (size_t i = 1; i < call->team->n_children; i++) {
-        const struct mm_child *child = &call->team->children[i];
-        if (!mm_child_can(child, call))
-            continue;
-        int n = child->ops->workers(child->node);
-        rates += call->parts[i].rate;
-        workers += call->parts[i].rate > 0 ? n : 0;
-        others += call->parts[i].rate > 0 ? 0 : n;
-    }
-    *each = workers > 0 ? rates / workers : 0; /* of a worker */
-    return rates + *each * others;
-}
-
 static uint64_t at_least_one(double items) { return items < 1 ? 1 : items < 0x1p62 ? (uint64_t)items : UINT64_C(1) << 62; }
 
 /* Items of the next lease; 0: it is not worth a message. */
@@ -215,12 +234,12 @@ static uint64_t size_of(const struct mm_call *call, const struct mm_child *child
 {
     const struct mm_team_part *part = &call->parts[child - call->team->children];
     struct mm_node_state state = { 0 };
-    double each, items = (double)left->items, all = rate_of_all(call, left, &each);
+    double items = (double)left->items;
     child->ops->describe(child->node, &state);
-    double trip = state.rtt_us * 1000, rate = part->rate > 0 ? part->rate : each * state.workers;
+    double trip = state.rtt_us * 1000, rate = part->rate > 0 ? part->rate : left->each * state.workers;
     if (!left->items || (left->own == left->items && left->own_rate > 0 && items / left->own_rate < 2 * trip))
         return 0;
-    double fair = rate > 0 ? items * rate / all / 2 : items / FIRST_PART;
+    double fair = rate > 0 ? items * rate / left->all / 2 : items / FIRST_PART;
     double long_enough = rate * (trip * TRIPS > LEASE_NS ? trip * TRIPS : LEASE_NS);
     double size = rate > 0 && long_enough < fair ? long_enough : fair;
     if (part->rate <= 0 && size > items / FIRST_PART) /* nothing is known of it yet */
@@ -335,7 +354,7 @@ static void serve_local(struct mm_call *call)
 static bool is_late(const struct mm_lease *lease)
 {
     double rate = lease->call->parts[lease->child - lease->call->team->children].rate;
-    double late = rate > 0 ? LATE * (double)lease->run.n / rate + LATE_NS : UNKNOWN_LATE_NS;
+    double late = rate > 0 ? LATE * (double)lease->ahead / rate + LATE_NS : UNKNOWN_LATE_NS;
     return (double)(uv_hrtime() - lease->begun_ns) > late;
 }
 

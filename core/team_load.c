@@ -124,6 +124,7 @@ int mm_team_load(struct mm_node *team, uint32_t module, const char *path, const 
     local->modules[module] = MM_MODULE_ASKED;
     mm_free(team->modules[module].path);
     team->modules[module] = (struct mm_team_module){ .path = copy };
+    team->n_loading++;
     for (size_t i = 1; i < team->n_children; i++)
         if (team->children[i].state == MM_CHILD_UP)
             ask(&team->children[i], module);
@@ -136,12 +137,21 @@ void mm_team_free_modules(struct mm_node *team)
         mm_free(team->modules[i].path);
 }
 
+/* Of this machine, a mapper knows no other functions than there are. */
 bool mm_team_has_modules(const struct mm_child *child, const struct mm_run *run)
 {
     const struct mm_function *fold = run->groups ? run->groups->fold : NULL;
-    bool local = mm_child_is_local(child); /* a mapper knows no other functions */
-    return local || ((!run->function || child->modules[run->function->module] == MM_MODULE_THERE) &&
-                     (!fold || child->modules[fold->module] == MM_MODULE_THERE));
+    return mm_child_is_local(child) ||
+           ((!run->function || child->modules[run->function->module] == MM_MODULE_THERE) &&
+            (!fold || child->modules[fold->module] == MM_MODULE_THERE));
+}
+
+bool mm_team_will_have_modules(const struct mm_child *child, const struct mm_run *run)
+{
+    const struct mm_function *fold = run->groups ? run->groups->fold : NULL;
+    return mm_child_is_local(child) ||
+           ((!run->function || child->modules[run->function->module] != MM_MODULE_NOT_THERE) &&
+            (!fold || child->modules[fold->module] != MM_MODULE_NOT_THERE));
 }
 
 /* --- answers ---------------------------------------------------------------------------------------------------------- */
@@ -195,8 +205,10 @@ static void judge(struct mm_child *child, uint32_t module)
 static void on_local(struct mm_node *team, uint32_t module, int status, const mamuto_error_t *err)
 {
     mm_team_local(team)->modules[module] = status ? MM_MODULE_NOT_THERE : MM_MODULE_THERE;
-    if (status)
+    if (status && team->modules[module].state == MM_TEAM_LOADING) {
         team->modules[module].state = MM_TEAM_FAILED;
+        team->n_loading--;
+    }
     for (size_t i = 1; i < team->n_children; i++)
         if (!status)
             judge(&team->children[i], module);
@@ -245,12 +257,13 @@ static void settle(struct mm_node *team, uint32_t module)
     } else if (waits)
         return;
     it->state = err.code ? MM_TEAM_FAILED : MM_TEAM_LOADED;
+    team->n_loading--;
     team->events->on_loaded(team->owner, module, err.code, &err);
 }
 
 void mm_team_settle_modules(struct mm_node *team)
 {
-    for (uint32_t i = 0; i < MM_TEAM_MODULES && !team->closing; i++)
+    for (uint32_t i = 0; i < MM_TEAM_MODULES && team->n_loading && !team->closing; i++)
         if (team->modules[i].path && team->modules[i].state == MM_TEAM_LOADING)
             settle(team, i);
 }

@@ -28,6 +28,7 @@ struct mm_child {
     bool expelled, closing; /* to be closed; on_closed is owed */
     bool full;              /* until one of its runs has ended */
     uint32_t n_leases;
+    uint64_t landed; /* items of copies that ran there, which its node does not count */
     int code;
     char reason[512];                 /* why it is AWAY or OUT, where the node does not say */
     uint8_t modules[MM_TEAM_MODULES]; /* enum mm_module_at */
@@ -77,6 +78,7 @@ struct mm_lease {
     char *scratch;                /* of a copy on this machine: results, then marks */
     uint64_t given;               /* taken back from it */
     uint64_t begun_ns;
+    uint64_t ahead; /* items that the child had when it began, its own among them */
     bool revoked; /* cancelled: it has nothing left to do */
 };
 
@@ -86,8 +88,10 @@ struct mm_range {
 
 /* What a child is to a call. */
 struct mm_team_part {
-    double rate; /* items a ns; 0: not known */
-    uint64_t last_ns;
+    double rate;         /* items a ns; 0: not known */
+    double items, ns;    /* that were done, and what time it had leases; of late */
+    uint64_t since_ns;   /* that time counts from here */
+    uint64_t in_leases;  /* items that it has now */
     uint32_t n_leases;
     bool refused, had; /* had: it was given a lease, ever */
 };
@@ -123,6 +127,7 @@ struct mm_node {
     bool up, lost, closing;    /* up: on_up was told */
     mamuto_error_t why_lost;
     struct mm_team_module modules[MM_TEAM_MODULES];
+    uint32_t n_loading;
     struct mm_team_keep *keeps;
     struct mm_call *first, *last;
     uint32_t n_calls;
@@ -153,6 +158,7 @@ void mm_team_on_loaded(void *owner, uint32_t module, int status, const mamuto_er
 void mm_team_load_all(struct mm_child *child); /* it is up: asks for what it lacks */
 void mm_team_settle_modules(struct mm_node *team);
 bool mm_team_has_modules(const struct mm_child *child, const struct mm_run *run);
+bool mm_team_will_have_modules(const struct mm_child *child, const struct mm_run *run);
 void mm_team_free_modules(struct mm_node *team);
 void mm_team_free_texts(struct mm_child *child);
 
@@ -165,6 +171,7 @@ void mm_team_keep_all(struct mm_child *child);
 void mm_team_forget_child(struct mm_child *child); /* it is gone */
 void mm_team_settle_keeps(struct mm_node *team);
 bool mm_team_has_keeps(const struct mm_child *child, const struct mm_run *run);
+bool mm_team_will_have_keeps(const struct mm_child *child, const struct mm_run *run);
 void mm_team_free_keeps(struct mm_node *team);
 
 /* team_run.c */
@@ -184,6 +191,7 @@ int mm_lease_begin(struct mm_call *call, struct mm_child *child, enum mm_lease_k
                    mamuto_error_t *err); /* as run of core/node.h */
 void mm_lease_free(struct mm_lease *lease);
 bool mm_child_can(const struct mm_child *child, const struct mm_call *call);
+bool mm_child_will(const struct mm_child *child, const struct mm_call *call);
 void mm_team_hand_out(struct mm_node *team);
 int mm_call_open(struct mm_call *call, struct mm_range range); /* nobody's again; ENOMEM */
 

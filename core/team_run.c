@@ -87,10 +87,10 @@ void mm_call_free(struct mm_call *call)
     mm_free(call);
 }
 
-static bool anybody_can(const struct mm_call *call)
+static bool anybody_will(const struct mm_call *call)
 {
     for (size_t i = 0; i < call->team->n_children; i++)
-        if (mm_child_can(&call->team->children[i], call))
+        if (mm_child_will(&call->team->children[i], call))
             return true;
     return false;
 }
@@ -109,7 +109,7 @@ static int begin(struct mm_call *call, mamuto_error_t *err)
     struct mm_child *local = mm_team_local(call->team);
     if (mm_child_can(local, call))
         return mm_lease_begin(call, local, MM_LEASE_OWN, all, err);
-    if (!anybody_can(call))
+    if (!anybody_will(call))
         return no_host(call->team, err);
     if (mm_call_open(call, all))
         return mm_error_set(err, MAMUTO_ENOMEM, "no memory for a map that hosts share");
@@ -243,7 +243,7 @@ static void end(struct mm_call *call)
 static void look_for_hosts(struct mm_call *call)
 {
     mamuto_error_t err = { 0 };
-    if (call->ending || call->leases || !call->n_open || anybody_can(call))
+    if (call->ending || call->leases || !call->n_open || anybody_will(call))
         return;
     no_host(call->team, &err);
     mm_call_stop(call, call->refusal.code ? &call->refusal : &err);

@@ -27,6 +27,7 @@ static void describe(const struct mm_child *child, struct mm_node_state *state)
     *state = (struct mm_node_state){ 0 };
     if (child->node && !child->closing)
         child->ops->describe(child->node, state);
+    state->items += child->landed;
     if (child->state == MM_CHILD_OUT || !state->state) {
         state->state = "lost";
         state->workers = 0;

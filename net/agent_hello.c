@@ -41,7 +41,6 @@ int mm_agent_say_hello(struct mm_agent *agent)
     char cpu[256], libc[64];
     struct utsname name = { 0 };
     struct mm_writer w = { .at = body, .room = sizeof body };
-    const struct mm_tls_library *tls = mm_tls_library();
     const char *connection = getenv("SSH_CONNECTION");
     uname(&name);
     cpu_name(cpu, sizeof cpu);
@@ -55,7 +54,7 @@ int mm_agent_say_hello(struct mm_agent *agent)
                               .arch = name.machine,
                               .cpu = cpu,
                               .libc = libc,
-                              .tls = tls ? tls->name : "",
+                              .tls = mm_tls_library_name(),
                               .ssh_connection = connection && strlen(connection) < 256 ? connection : "" };
     mm_put_hello(&w, &hello);
     return mm_stream_send(agent->channel, MM_FRAME_HELLO, 0, body, w.n);

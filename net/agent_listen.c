@@ -139,31 +139,23 @@ static void send_away(struct mm_agent_stranger *s)
     *s = (struct mm_agent_stranger){ .agent = s->agent };
 }
 
-static int send_prove(struct mm_agent_stranger *s)
-{
-    unsigned char body[MM_CHALLENGE_BYTES + MM_PROOF_BYTES];
-    struct mm_writer w = { .at = body, .room = sizeof body };
-    struct mm_prove prove;
-    mm_proof_fill(&s->proof, true, &prove);
-    mm_put_prove(&w, &prove);
-    return mm_stream_send(s->stream, MM_FRAME_PROVE, 0, body, w.n);
-}
-
 static int on_prove(struct mm_agent_stranger *s, const unsigned char *body, size_t n)
 {
-    struct mm_prove prove;
+    unsigned char answer[MM_CHALLENGE_BYTES + MM_PROOF_BYTES];
+    struct mm_writer w = { .at = answer, .room = sizeof answer };
+    struct mm_prove in, out;
+    mamuto_error_t err = { 0 };
     const char *why = "";
-    bool first = !s->proof.other[0] && !memcmp(s->proof.other, s->proof.other + 1, sizeof s->proof.other - 1);
-    if (mm_get_prove(&prove, body, n, &why) || s->proven)
+    bool sends = false;
+    if (mm_get_prove(&in, body, n, &why))
         return mm_stream_fail(s->stream, "PROVE: %s", why);
-    if (first) {
-        mm_proof_hear(&s->proof, &prove);
-        return send_prove(s);
-    }
-    if (memcmp(s->proof.other, prove.challenge, sizeof prove.challenge) != 0 || !mm_proof_is_right(&s->proof, &prove))
-        return mm_stream_fail(s->stream, "it does not have the key");
-    s->proven = true;
-    return 0;
+    if (mm_proof_take(&s->proof, &in, &out, &sends, &err))
+        return mm_stream_fail(s->stream, "%s", err.text);
+    s->proven = s->proof.state == MM_PROOF_DONE;
+    if (!sends)
+        return 0;
+    mm_put_prove(&w, &out);
+    return mm_stream_send(s->stream, MM_FRAME_PROVE, 0, answer, w.n);
 }
 
 static int on_frame(void *owner, const struct mm_frame *frame, const unsigned char *body, size_t n)
@@ -209,12 +201,13 @@ static void accept_one(struct mm_agent *agent, int fd)
             place = &l->strangers[i];
     send_away(place);
     *place = (struct mm_agent_stranger){ .agent = agent, .since_ns = mm_now_ns() };
-    bool good;
+    struct mm_prove none;
+    bool sends;
     if (l->kind == MM_STREAM_TLS)
-        good = mm_tls_server(&place->wire, fd, l->key, agent->nonce, &err) == 0;
-    else
-        good =
-            mm_proof_begin(&place->proof, MM_ROLE_AGENT, l->key, &err) == 0 && (place->wire = mm_wire_of_fds(fd, fd));
+        place->wire = mm_tls_server(fd, l->key, agent->nonce, &err);
+    else if (mm_proof_begin(&place->proof, MM_PROOF_AGENT, l->key, &none, &sends, &err) == 0)
+        place->wire = mm_wire_of_fds(fd, fd);
+    bool good = place->wire != NULL;
     if (!good)
         close(fd);
     if (!good || (l->kind == MM_STREAM_PLAIN && !make_stream(place)))

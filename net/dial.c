@@ -118,13 +118,11 @@ static void give_up(struct attempt *a, const char *text)
 
 /* --- the proof of a plain stream ---------------------------------------------------------------------------------- */
 
-static int send_prove(struct attempt *a, bool with_proof)
+static int send_prove(struct attempt *a, const struct mm_prove *prove)
 {
     unsigned char body[MM_CHALLENGE_BYTES + MM_PROOF_BYTES];
     struct mm_writer w = { .at = body, .room = sizeof body };
-    struct mm_prove prove;
-    mm_proof_fill(&a->proof, with_proof, &prove);
-    mm_put_prove(&w, &prove);
+    mm_put_prove(&w, prove);
     return mm_stream_send(mm_link_stream(a->link), MM_FRAME_PROVE, 0, body, w.n);
 }
 
@@ -132,15 +130,19 @@ static int on_frame(void *owner, const struct mm_frame *frame, const unsigned ch
 {
     struct attempt *a = owner;
     struct mm_stream *stream = mm_link_stream(a->link);
-    struct mm_prove prove;
+    struct mm_prove in, out;
+    mamuto_error_t err = { 0 };
     const char *why = "";
-    if (frame->type != MM_FRAME_PROVE || a->dial->won || mm_get_prove(&prove, body, n, &why))
+    bool sends = false;
+    if (frame->type != MM_FRAME_PROVE || a->dial->won || mm_get_prove(&in, body, n, &why))
         return mm_stream_fail(stream, "what answers is no agent of ours");
-    mm_proof_hear(&a->proof, &prove);
-    if (!mm_proof_is_right(&a->proof, &prove))
-        return mm_stream_fail(stream, "what answers does not have the key");
-    int code = send_prove(a, true);
-    a->dial->won = a->link; /* handed over by the timer, when the link is not at work */
+    int code = mm_proof_take(&a->proof, &in, &out, &sends, &err);
+    if (code)
+        return mm_stream_fail(stream, "%s", err.text);
+    if (sends)
+        code = send_prove(a, &out);
+    if (a->proof.state == MM_PROOF_DONE)
+        a->dial->won = a->link; /* handed over by the timer, when the link is not at work */
     return code;
 }
 
@@ -175,7 +177,9 @@ static void make_link(struct attempt *a)
         return;
     }
     a->stage = PROVING;
-    if (mm_proof_begin(&a->proof, MM_ROLE_MASTER, a->dial->key, &err) || send_prove(a, false))
+    struct mm_prove out;
+    bool sends = false;
+    if (mm_proof_begin(&a->proof, MM_PROOF_MASTER, a->dial->key, &out, &sends, &err) || send_prove(a, &out))
         give_up(a, err.code ? err.text : "no memory");
     else
         mm_link_wake(a->link);
@@ -201,13 +205,13 @@ static void secure(struct attempt *a)
 static void on_connected(struct attempt *a)
 {
     mamuto_error_t err = { 0 };
-    int one = 1, code = 0;
+    int one = 1;
     setsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (a->dial->kind == MM_STREAM_TLS)
-        code = mm_tls_client(&a->wire, a->fd, a->dial->key, a->dial->nonce, &err);
-    else if (!(a->wire = mm_wire_of_fds(a->fd, a->fd)))
-        code = MAMUTO_ENOMEM;
-    if (code) {
+        a->wire = mm_tls_client(a->fd, a->dial->key, a->dial->nonce, &err);
+    else
+        a->wire = mm_wire_of_fds(a->fd, a->fd);
+    if (!a->wire) {
         give_up(a, err.code ? err.text : "no memory");
         return;
     }

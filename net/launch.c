@@ -24,7 +24,13 @@
 enum stage { EXEC, HELLO, LISTEN, DIAL, SECURE, READY, FAILED };
 static const char *const stage_names[] = { "EXEC", "HELLO", "LISTEN", "DIAL", "SECURE", "READY", "FAILED" };
 
-enum { NONCE_DIGITS = 16, COMMAND_BYTES = 8192, START_BYTES = MM_FRAME_SMALL, AGENT_DEADLINE_MS = 60000 };
+enum {
+    NONCE_DIGITS = 16,
+    COMMAND_BYTES = 8192,
+    START_BYTES = MM_FRAME_SMALL,
+    AGENT_DEADLINE_MS = 60000,
+    LAST_WORDS_MS = 100
+};
 
 struct mm_launch {
     uv_loop_t *loop;
@@ -53,23 +59,30 @@ struct mm_launch {
 
 static void on_timer(uv_timer_t *timer);
 
-/* Told on the loop's next turn, when nothing of ours is on the stack. */
+/* Told from the loop, when nothing of ours is on the stack, and when a command that has closed its stdio has had a moment to
+ * end: how it did may be all that there is to say. */
 static void fail(struct mm_launch *l, int code, const char *text)
 {
     if (l->stage >= READY)
         return;
-    const char *words = mm_launch_last_words(l);
-    mm_error_set(&l->error, code, "host %s: %s: %s%s%s", l->host->label, stage_names[l->stage], text,
-                 *words ? "; " : "", words);
+    mm_error_set(&l->error, code, "host %s: %s: %s", l->host->label, stage_names[l->stage], text);
     l->stage = FAILED;
-    uv_timer_start(&l->timer, on_timer, 0, 0);
+    uv_timer_start(&l->timer, on_timer, l->command && !mm_command_end(l->command) ? LAST_WORDS_MS : 0, 0);
+}
+
+static void tell_failure(struct mm_launch *l)
+{
+    mamuto_error_t whole = { 0 };
+    const char *words = mm_launch_last_words(l);
+    mm_error_set(&whole, l->error.code, "%s%s%s", l->error.text, *words ? "; " : "", words);
+    l->events->on_failed(l->owner, &whole);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct mm_launch *l = timer->data;
     if (l->stage == FAILED)
-        l->events->on_failed(l->owner, &l->error);
+        tell_failure(l);
     else if (l->stage == READY)
         l->events->on_ready(l->owner);
     else {
@@ -309,6 +322,11 @@ static int open_channel(struct mm_launch *l, mamuto_error_t *err)
 {
     char text[COMMAND_BYTES];
     struct mm_wire *wire = NULL;
+    if (!l->host->launch || !l->host->agent)
+        return mm_error_set(err, MAMUTO_ECONFIG, "host %s has no \"%s\": %s", l->host->label,
+                            l->host->launch ? "agent" : "launch",
+                            l->host->launch ? "name the path of mamuto-agent there"
+                                            : "name the command that reaches it, such as [\"ssh\", \"-T\", \"host\"]");
     int code = exec_string(l, text, sizeof text, err);
     if (!code)
         code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);

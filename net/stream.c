@@ -502,6 +502,13 @@ static void account(struct mm_stream *s, size_t n)
 
 static bool has_staged(const struct mm_stream *s) { return s->stage_begin < s->stage_end || s->slice; }
 
+/* What was written, but the wire holds back, goes out. */
+static int flush_wire(struct mm_stream *s)
+{
+    ssize_t n = s->wire->ops->writev(s->wire, NULL, 0);
+    return n < 0 && n != -EAGAIN ? fail_wire(s, "the stream cannot be written") : 0;
+}
+
 int mm_stream_write(struct mm_stream *s, bool *more)
 {
     size_t total = 0;
@@ -513,7 +520,7 @@ int mm_stream_write(struct mm_stream *s, bool *more)
         if (!has_staged(s))
             fill_stage(s);
         if (!has_staged(s))
-            return 0;
+            return flush_wire(s);
         if (total >= TURN_BYTES) {
             *more = true;
             return 0;

@@ -40,6 +40,8 @@ static ssize_t fd_readv(struct mm_wire *wire, const struct iovec *iov, int n)
 static ssize_t fd_writev(struct mm_wire *wire, const struct iovec *iov, int n)
 {
     struct fd_wire *w = (struct fd_wire *)wire;
+    if (!n)
+        return 0;
     if (!w->out_is_socket)
         return keep_error(w, writev(wire->fd_out, iov, n));
     struct msghdr message = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };

@@ -15,6 +15,8 @@ struct mm_wire_ops {
      * raises SIGPIPE, or touches the buffers after it has returned. */
     ssize_t (*readv)(struct mm_wire *wire, const struct iovec *iov, int n);
     ssize_t (*writev)(struct mm_wire *wire, const struct iovec *iov, int n);
+    /* What was written may be held back, while wants() asks for POLLOUT: writev of anything, or of nothing (n = 0), then
+     * goes on with it. */
     /* What its owner is to poll for next, given what it wants to do: POLLIN, POLLOUT on fd_in and fd_out. TLS may have to
      * write in order to read. */
     void (*wants)(const struct mm_wire *wire, bool reading, bool writing, short *in, short *out);

@@ -447,4 +447,9 @@ void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
             remove_lease(node, lease);
         }
     }
+    for (struct mm_remote_call *call = node->calls, *next; call; call = next) { /* no other agent knows them */
+        next = call->next;
+        call->stale = true;
+        leave_call(node, call);
+    }
 }

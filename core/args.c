@@ -363,6 +363,10 @@ int mm_args_check(const struct mm_function *function, const mamuto_call_t *call,
         code = check_arrays(&c);
     run->function = function;
     run->marks = NULL;
+    run->call = 0;
+    run->claims = NULL;
+    run->source = 0;
+    run->copy = false;
     run->item_timeout_ms = call->item_timeout_ms;
     run->retries = call->retries;
     run->priority = call->priority;

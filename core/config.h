@@ -15,7 +15,8 @@ enum mm_transport { MM_TRANSPORT_AUTO, MM_TRANSPORT_SHM, MM_TRANSPORT_TCP, MM_TR
 enum mm_known_hosts { MM_KNOWN_HOSTS_STRICT, MM_KNOWN_HOSTS_ACCEPT_NEW };
 enum mm_same_code { MM_SAME_CODE_WARN, MM_SAME_CODE_REQUIRE };
 
-/* One host, with the top level's values where it has none of its own. Paths are absolute if the config is a file. */
+/* One host, with the top level's values where it has none of its own: the same strings and lists, which are the config's.
+ * Paths are absolute if the config is a file. */
 struct mm_config_host {
     char *label;
     bool local; /* this machine */
@@ -48,6 +49,10 @@ struct mm_config {
     char **modules; /* ended by NULL; NULL: none */
     char *path;     /* of the file; NULL: there is none */
     int other_line; /* where the first host that is not this machine stands; 0: there is none */
+    struct mm_config_owned {
+        void **at;
+        size_t n, room;
+    } owned; /* all strings and lists, of the hosts too */
 };
 
 /* The defaults: this machine, all cores, cc, -O3 -march=native -ffp-contract=off, -lm. MAMUTO_ENOMEM. */
@@ -58,8 +63,6 @@ int mm_config_default(struct mm_config *config, mamuto_error_t *err);
  * those in cflags that have a slash, and all of modules, workdir, agent, identity, known_hosts_file and ssh_config. */
 int mm_config_load(struct mm_config *config, const char *path, mamuto_error_t *err);
 int mm_config_parse(struct mm_config *config, const char *text, mamuto_error_t *err);
-/* ECONFIG where it has a host that this version cannot use: one that is not this machine. */
-int mm_config_check_hosts(const struct mm_config *config, mamuto_error_t *err);
 void mm_config_fini(struct mm_config *config); /* also of a zeroed one; zeroes it */
 
 #endif

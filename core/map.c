@@ -14,6 +14,8 @@
 #include "core/span.h"
 #include "core/varout.h"
 
+#include <stdio.h>
+
 static void append(struct mm_map_list *list, struct mamuto_map_s *map)
 {
     map->next = NULL;
@@ -336,10 +338,32 @@ void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
     map->mapper->depth--;
 }
 
+/* The error of an item or of an array, with its function's name before it. */
+static const mamuto_error_t *name_function(const struct mm_run *run, const mamuto_error_t *err, mamuto_error_t *named)
+{
+    bool folds = run->groups && (!run->function || (err && err->item != MAMUTO_NO_ITEM));
+    const struct mm_function *function = folds ? run->groups->fold : run->function;
+    char name[2 * MM_MAX_MODULE_NAME + 8];
+    if (!err || (err->item == MAMUTO_NO_ITEM && err->code != MAMUTO_EARGS) || !function || !function->info.name)
+        return err;
+    int length = snprintf(name, sizeof name, "%s.%s: ", function->info.module, function->info.name);
+    size_t n = (size_t)length < sizeof name ? (size_t)length : sizeof name - 1, rest = strlen(err->text) + 1;
+    if (strncmp(err->text, name, n) == 0)
+        return err;
+    *named = *err;
+    rest = rest < sizeof named->text - n ? rest : sizeof named->text - n;
+    memcpy(named->text, name, n);
+    memcpy(named->text + n, err->text, rest);
+    named->text[n + rest - 1] = '\0';
+    return named;
+}
+
 void mm_map_on_item_error(void *owner, struct mm_run *run, const mamuto_error_t *err)
 {
     struct mamuto_map_s *map = map_of(run);
+    mamuto_error_t named;
     (void)owner;
+    err = name_function(run, err, &named);
     if (map->plan)
         map->plan->on_item_error(map, err);
     else
@@ -365,7 +389,7 @@ static void begin_queued(mamuto_t *m)
         int code = m->ops->run(m->node, &map->run, &err);
         if (code == MM_NODE_FULL)
             return;
-        m->lost |= code == MAMUTO_EHOST; /* what on_done begins anew is refused, not queued for ever */
+        m->lost |= code == MAMUTO_EHOST || code == MAMUTO_ENOHOST; /* what on_done begins anew is refused, not queued for ever */
         m->n_begun++;
         take_out(&m->queued, map);
         if (code) {
@@ -395,9 +419,11 @@ void mm_map_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed,
 {
     mamuto_t *m = owner;
     struct mamuto_map_s *map = map_of(run);
-    mamuto_error_t outcome;
+    mamuto_error_t outcome, named;
     take_out(&m->running, map);
     outcome.code = 0; /* large: its code alone says whether it is filled */
+    if (status)
+        err = name_function(run, err, &named);
     mm_ticks_ran(map, failed);
     bool more = map->plan && goes_on(map, &status, failed, err, &outcome);
     if (!more)

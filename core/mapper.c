@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "core/mapper.h"
 #include "core/program.h"
+#include "core/team.h"
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -90,7 +91,7 @@ static void on_up(void *owner, int status, const mamuto_error_t *err)
 {
     mamuto_t *m = owner;
     m->node_up = status == 0;
-    if (!status)
+    if (!status && !m->ops->hosts) /* else each of them was told when it came */
         mm_hosts_on_state(m);
     if (status)
         mm_error_copy(&m->open_error, err);
@@ -99,15 +100,21 @@ static void on_up(void *owner, int status, const mamuto_error_t *err)
 
 static void on_lost(void *owner, const mamuto_error_t *err)
 {
-    (void)owner, (void)err; /* the only host: each call that follows says so itself */
+    (void)owner, (void)err; /* no host is left: each call that follows says so itself */
+}
+
+static void on_host_output(void *owner, size_t host, int worker, int fd, const char *line, size_t n)
+{
+    mamuto_t *m = owner;
+    const char *name = host < m->config.n_hosts ? m->config.hosts[host].label : MM_CONFIG_LOCAL;
+    m->depth++;
+    m->on_output(m, name, worker, fd, line, n);
+    m->depth--;
 }
 
 static void on_output(void *owner, int worker, int fd, const char *line, size_t n)
 {
-    mamuto_t *m = owner;
-    m->depth++;
-    m->on_output(m, "localhost", worker, fd, line, n);
-    m->depth--;
+    on_host_output(owner, 0, worker, fd, line, n);
 }
 
 static void on_closed(void *owner);
@@ -119,6 +126,8 @@ static const struct mm_node_events events = { .on_up = on_up,
                                               .on_ran = mm_map_on_ran,
                                               .on_state = mm_hosts_on_state,
                                               .on_output = on_output,
+                                              .on_host_state = mm_hosts_on_host,
+                                              .on_host_output = on_host_output,
                                               .on_lost = on_lost,
                                               .on_closed = on_closed,
                                               .on_kept = mm_keep_on_kept };
@@ -186,14 +195,25 @@ static int load_all(mamuto_t *m, const char *const *modules, mamuto_error_t *err
     return code;
 }
 
+/* This machine alone is one node; several hosts are a team of nodes. */
+static int open_node(mamuto_t *m, mamuto_error_t *err)
+{
+    const struct mm_config *config = &m->config;
+    struct mm_team_hosts hosts = { config->hosts, config->n_hosts, mm_node_kinds[MM_KIND_LOCAL],
+                                   mm_node_kinds[MM_KIND_REMOTE] };
+    m->ops = config->other_line ? &mm_node_team : mm_node_kinds[MM_KIND_LOCAL];
+    if (config->other_line)
+        return mm_team_open(&m->node, &hosts, m->loop, &m->events, m, err);
+    return m->ops->open(&m->node, &config->hosts[0], m->loop, &m->events, m, err);
+}
+
 /* From here on a failure is told by on_open: what was begun can only be taken down from the loop. */
 static void start(mamuto_t *m, const char *const *modules)
 {
     m->open_owed = true;
     mm_mapper_hold(m);
-    m->ops = mm_node_kinds[0];
     mamuto_error_t *err = &m->open_error;
-    int code = m->ops->open(&m->node, &m->config.hosts[0], m->loop, &m->events, m, err);
+    int code = open_node(m, err);
     if (!code)
         code = mm_mapper_load_program(m, err);
     if (!code)
@@ -218,15 +238,18 @@ static int open_mapper(mamuto_t **out, const mamuto_options_t *options, mamuto_e
     m->on_open = options->on_open;
     m->on_output = options->on_output;
     m->events = events;
-    if (!m->on_output)
+    if (!m->on_output) {
         m->events.on_output = NULL;
+        m->events.on_host_output = NULL;
+    }
     m->on_host = options->on_host;
     code = read_config(m, options, err);
-    if (!code)
-        code = mm_config_check_hosts(&m->config, err);
+    if (!code && !(m->host_reasons = mm_alloc_array(m->config.n_hosts, sizeof *m->host_reasons)))
+        code = mm_error_set(err, MAMUTO_ENOMEM, "mamuto_open: no memory for %zu hosts", m->config.n_hosts);
     if (!code)
         code = begin(m, err);
     if (code) {
+        mm_free(m->host_reasons);
         mm_config_fini(&m->config);
         mm_free(m);
         return code;
@@ -257,6 +280,7 @@ void mm_mapper_free(mamuto_t *m)
         uv_run(m->loop, UV_RUN_NOWAIT);
         uv_loop_close(m->loop);
     }
+    mm_free(m->host_reasons);
     mm_config_fini(&m->config);
     mm_mapper_free_modules(m);
     mm_keep_free_all(m);

@@ -61,6 +61,7 @@ struct mamuto_map_s {
     uint64_t called_ns, running_ns, told_ns; /* the call; it began to run, 0: it has not; the last on_progress */
     uint64_t failed_before;                  /* items of the runs of its plan that have ended */
     uint64_t done, failed;                   /* as they were told */
+    uint64_t bytes_out, bytes_in;            /* of the mapper's hosts, at the call */
     bool canceled;                           /* while queued */
     uint64_t arrival;                        /* of m->n_queued */
     struct mm_waited *waited;
@@ -97,7 +98,7 @@ struct mamuto {
     void (*on_open)(mamuto_t *m, int status, const mamuto_error_t *err);
     void (*on_close)(void *data);
     void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
-    char host_reason[512]; /* of the last mamuto_host_t that was filled */
+    char (*host_reasons)[512]; /* by host: of the last mamuto_host_t that was filled */
     bool open_owed;        /* on_open has not come yet */
     mamuto_error_t open_error;
     void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
@@ -144,7 +145,8 @@ void mm_mapper_free_modules(mamuto_t *m);
 const struct mm_function *mm_mapper_find(mamuto_t *m, const char *name, mamuto_error_t *err);
 
 /* hosts.c */
-void mm_hosts_on_state(void *owner); /* the node's host was lost, or is back */
+void mm_hosts_on_state(void *owner); /* the node's only host has joined, was lost, or is back */
+void mm_hosts_on_host(void *owner, size_t host);
 
 /* map.c */
 /* What a call is made into: map->run, and map->plan if it takes several. */

@@ -58,6 +58,10 @@ struct mm_node_events {
     /* Nothing of the node is left: process, socket, handle; its memory goes when this returns, so that maps in flight are told
      * while their arrays are still there. Once, after close. */
     void (*on_closed)(void *owner);
+    /* Of a node made of nodes (core/team.h), instead of on_state and on_output where they are not NULL: which of its hosts
+     * it was; of none, but of this machine all the same: SIZE_MAX. */
+    void (*on_host_state)(void *owner, size_t host);
+    void (*on_host_output)(void *owner, size_t host, int worker, int fd, const char *line, size_t n);
     /* The data is kept, and keep->in says where; or it is not, and the node knows nothing of it any more. Once a keep. */
     void (*on_kept)(void *owner, struct mm_keep *keep, int status, const mamuto_error_t *err);
 };
@@ -113,7 +117,8 @@ struct mm_node_ops {
     int (*keep)(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err);
     /* Gives a keep in flight up: on_kept comes with ECANCELED, unless it has been kept, or has failed, before. */
     void (*cancel_keep)(struct mm_node *node, struct mm_keep *keep);
-    /* What was kept is needed no more, and is in no run. */
+    /* What was kept is needed no more, and is in no run. Its memory goes when this returns. A node of another host may be
+     * at sending it: it stops, and no on_kept comes. */
     void (*drop)(struct mm_node *node, struct mm_keep *keep);
     /* Workers that the node has; 0 before on_up. */
     int (*workers)(const struct mm_node *node);
@@ -123,10 +128,14 @@ struct mm_node_ops {
      * last of it is in the log when on_ran comes. */
     bool (*spans)(struct mm_node *node, const struct mm_run *run);
     void (*describe)(struct mm_node *node, struct mm_node_state *state);
+    /* Of a node made of nodes: its hosts, in the order of the config; one of them. NULL: it is one host. */
+    size_t (*hosts)(const struct mm_node *node);
+    void (*describe_host)(struct mm_node *node, size_t host, struct mm_node_state *state);
 };
 
 extern const struct mm_node_ops mm_node_shm, mm_node_remote;
-/* The kinds of node there are, ended by NULL. */
-extern const struct mm_node_ops *const mm_node_kinds[];
+/* The kinds of node there are: of this machine; of another host (NULL: this build has none). */
+enum { MM_KIND_LOCAL, MM_KIND_REMOTE, MM_N_KINDS };
+extern const struct mm_node_ops *const mm_node_kinds[MM_N_KINDS];
 
 #endif

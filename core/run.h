@@ -29,7 +29,7 @@ struct mm_keep {
     struct mm_run_arg in; /* of item 0: the caller's array; when it is kept, the copy, packed if items lay apart */
     uint64_t n;           /* items; of a broadcast value: 1 */
     bool wait;            /* a _wait form waits for it */
-    void *job;            /* the node's */
+    void *job;            /* of the node that has made the copy; nodes of other hosts leave it alone */
 };
 
 /* Where workers put what a function emits (core/varlen.h): two parts of the node's memory, taken when the run begins.
@@ -112,6 +112,7 @@ struct mm_run {
     uint64_t call; /* runs of one number are of one call: the same function, arguments and arrays; 0: of none */
     struct mm_claims *claims; /* asked before a result is written (core/claims.h); NULL: all are this run's to write */
     uint32_t source;          /* what this run is there */
+    bool copy; /* of what another run is late with, into scratch memory: who lands it has settled it, not the node */
 };
 
 /* The run's range in items of the call. */
@@ -127,10 +128,10 @@ static inline uint64_t mm_run_n_items(const struct mm_run *run)
     return (to < run->groups->n_items ? to : run->groups->n_items) - from;
 }
 
-/* Of the call's items, those that the run settles: none where it folds or gathers what others have stored. */
+/* Of the call's items, those that the run settles: none where it folds or gathers what others have stored, or is a copy. */
 static inline uint64_t mm_run_settles(const struct mm_run *run)
 {
-    return run->op != MM_OP_CALL || (run->groups && run->groups->values) ? 0 : mm_run_n_items(run);
+    return run->copy || run->op != MM_OP_CALL || (run->groups && run->groups->values) ? 0 : mm_run_n_items(run);
 }
 
 #endif

@@ -67,12 +67,29 @@ void mm_ticks_fill(struct mamuto_map_s *map)
     map->plan->whole.log = NULL; /* its results are told of as a whole */
 }
 
+/* What has gone over the streams to other hosts since the call. */
+static void put_bytes(const struct mamuto_map_s *map, mamuto_progress_t *progress)
+{
+    const mamuto_t *m = map->mapper;
+    struct mm_node_state state = { 0 };
+    if (!m->ops->hosts || !m->node)
+        return;
+    m->ops->describe(m->node, &state);
+    progress->bytes_out = state.bytes_out - map->bytes_out;
+    progress->bytes_in = state.bytes_in - map->bytes_in;
+}
+
 void mm_ticks_begin(struct mamuto_map_s *map)
 {
     mamuto_t *m = map->mapper;
+    mamuto_progress_t before = { 0 };
     if (!map->ticks || !map->run.n) /* of no items: never in flight */
         return;
     map->begun = true;
+    map->bytes_out = map->bytes_in = 0;
+    put_bytes(map, &before);
+    map->bytes_out = before.bytes_out;
+    map->bytes_in = before.bytes_in;
     if (map->state == MM_MAP_RUNNING)
         map->running_ns = map->called_ns;
     m->n_progress += map->on_progress != NULL;
@@ -150,6 +167,7 @@ static void tell_progress(struct mamuto_map_s *map, uint64_t now)
     progress.seconds = (double)(now - map->called_ns) / 1e9;
     progress.rate = running > 0 ? (double)map->done / running : 0;
     progress.eta = progress.rate > 0 ? (double)(total - map->done) / progress.rate : 0;
+    put_bytes(map, &progress);
     m->depth++;
     map->on_progress(map, &progress);
     m->depth--;

@@ -1,39 +1,33 @@
-/* One connection to a host that has several addresses, of which some may not answer: they are tried 250 ms one after the
- * other, or at once where one refuses. Without a loop or a clock of its own. Plain C11 + POSIX. */
+/* The master's way to an agent that listens: dialled, secured, proven. */
 #ifndef MM_NET_DIAL_H
 #define MM_NET_DIAL_H
 
-#include "core/mamuto.h"
+#include "net/link.h"
 
-#include <poll.h>
-#include <stdbool.h>
 #include <sys/socket.h>
 
-enum {
-    MM_DIAL_MOST = 32, /* addresses */
-    MM_DIAL_STAGGER_MS = 250,
-    MM_DIAL_TOTAL_MS = 2000,
-};
-
-struct mm_dial_address {
-    struct sockaddr_storage at;
-    socklen_t n;
-};
+enum { MM_DIAL_TARGETS = 16, MM_DIAL_MS = 2000 };
 
 struct mm_dial;
 
-/* A number, of IPv4 or IPv6 (with %interface where that is needed), and a port. False: it is none. */
-bool mm_dial_parse(struct mm_dial_address *address, const char *text, uint16_t port);
+struct mm_target {
+    struct sockaddr_storage address;
+    socklen_t n;
+};
 
-/* Begins; times are ns of one clock. 1 to MM_DIAL_MOST addresses, which are copied. NULL with err: EINVAL, ENOMEM. */
-struct mm_dial *mm_dial_new(const struct mm_dial_address *addresses, unsigned n, uint64_t now_ns, mamuto_error_t *err);
-/* Goes on. 0: *fd is connected (non-blocking, without Nagle's delay) and the caller's; 1: nothing yet; call again when
- * one of mm_dial_polls' descriptors is ready, or at mm_dial_wake_ns; EHOST: no address is left, err says of each why.
- * After a 0 the others go on: who finds that it is a stranger who answered calls again. */
-int mm_dial_step(struct mm_dial *dial, uint64_t now_ns, int *fd, mamuto_error_t *err);
-/* What to poll for; returns how many. They change with each step. */
-unsigned mm_dial_polls(const struct mm_dial *dial, struct pollfd polls[MM_DIAL_MOST]);
-uint64_t mm_dial_wake_ns(const struct mm_dial *dial);
-void mm_dial_free(struct mm_dial *dial); /* closes what was not given away; NULL: nothing */
+/* A numeric address with a port. false: it is none. */
+bool mm_target_of(struct mm_target *target, const char *address, uint16_t port);
+/* An address that is known, with another port. */
+struct mm_target mm_target_at(const struct sockaddr_storage *address, socklen_t n, uint16_t port);
+
+/* Dials them all, one 250 ms after the other; the first that proves the key is handed over, the others are closed. kind: PLAIN
+ * or TLS. on_done: from the loop, once: a link with nobody listening, or NULL and why, a piece of a sentence; then only
+ * mm_dial_close is left. ENOMEM. */
+int mm_dial_begin(struct mm_dial **dial, uv_loop_t *loop, const struct mm_target *targets, unsigned n,
+                  enum mm_stream_kind kind, const unsigned char key[MM_KEY_BYTES], const char *nonce,
+                  void (*on_done)(void *owner, struct mm_link *link, const char *why), void *owner,
+                  mamuto_error_t *err);
+/* Legal in on_done. */
+void mm_dial_close(struct mm_dial *dial);
 
 #endif

@@ -12,7 +12,10 @@
 
 #include "core/alloc.h"
 #include "net/command.h"
+#include "net/dial.h"
 #include "net/launch_words.h"
+#include "net/login.h"
+#include "net/tls_library.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +25,14 @@
 enum stage { EXEC, HELLO, LISTEN, DIAL, SECURE, READY, FAILED };
 static const char *const stage_names[] = { "EXEC", "HELLO", "LISTEN", "DIAL", "SECURE", "READY", "FAILED" };
 
-enum { NONCE_DIGITS = 16, COMMAND_BYTES = 8192, START_BYTES = MM_FRAME_SMALL, AGENT_DEADLINE_MS = 60000 };
+enum {
+    NONCE_DIGITS = 16,
+    COMMAND_BYTES = 8192,
+    START_BYTES = MM_FRAME_SMALL,
+    AGENT_DEADLINE_MS = 60000,
+    LAST_WORDS_MS = 100,
+    GRACE_MS = 100
+};
 
 struct mm_launch {
     uv_loop_t *loop;
@@ -35,8 +45,13 @@ struct mm_launch {
     uv_timer_t timer;
     uint64_t begun_ns;
     char nonce[NONCE_DIGITS + 1];
-    struct mm_command *command;
+    struct mm_command *command; /* one of the two */
+    struct mm_login *login;
+    struct sockaddr_storage peer; /* of the login; n_peer 0: not known */
+    socklen_t n_peer;
     struct mm_link *channel, *stream;
+    struct mm_dial *dial; /* NULL: it is not dialling */
+    unsigned char key[MM_KEY_BYTES];
     enum mm_stream_kind kind;
     struct mm_launched info;
     char note[256], words[768];
@@ -49,23 +64,30 @@ struct mm_launch {
 
 static void on_timer(uv_timer_t *timer);
 
-/* Told on the loop's next turn, when nothing of ours is on the stack. */
+/* Told from the loop, when nothing of ours is on the stack, and when a command that has closed its stdio has had a moment to
+ * end: how it did may be all that there is to say. */
 static void fail(struct mm_launch *l, int code, const char *text)
 {
     if (l->stage >= READY)
         return;
-    const char *words = mm_launch_last_words(l);
-    mm_error_set(&l->error, code, "host %s: %s: %s%s%s", l->host->label, stage_names[l->stage], text,
-                 *words ? "; " : "", words);
+    mm_error_set(&l->error, code, "host %s: %s: %s", l->host->label, stage_names[l->stage], text);
     l->stage = FAILED;
-    uv_timer_start(&l->timer, on_timer, 0, 0);
+    uv_timer_start(&l->timer, on_timer, l->command && !mm_command_end(l->command) ? LAST_WORDS_MS : 0, 0);
+}
+
+static void tell_failure(struct mm_launch *l)
+{
+    mamuto_error_t whole = { 0 };
+    const char *words = mm_launch_last_words(l);
+    mm_error_set(&whole, l->error.code, "%s%s%s", l->error.text, *words ? "; " : "", words);
+    l->events->on_failed(l->owner, &whole);
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct mm_launch *l = timer->data;
     if (l->stage == FAILED)
-        l->events->on_failed(l->owner, &l->error);
+        tell_failure(l);
     else if (l->stage == READY)
         l->events->on_ready(l->owner);
     else {
@@ -97,7 +119,9 @@ static bool send_start(struct mm_launch *l)
                               .deadline_ms = AGENT_DEADLINE_MS,
                               .workdir = host->workdir ? host->workdir : "" };
     struct mm_writer w = { .at = body, .room = START_BYTES };
+    memcpy(start.key, l->key, sizeof start.key);
     mm_put_start(&w, &start, (const char *const *)host->env);
+    explicit_bzero(start.key, sizeof start.key);
     int code = w.full ? MAMUTO_ESIZE : mm_stream_send(mm_link_stream(l->channel), MM_FRAME_START, 0, body, w.n);
     mm_free(body);
     return code == 0;
@@ -130,6 +154,34 @@ static void keep_info(struct mm_launched *info, const struct mm_hello *hello)
     info->memory = hello->memory / 2; /* the rest is for its workers */
 }
 
+/* The stream goes through the channel after all; or must not. */
+static void use_channel(struct mm_launch *l, const char *why)
+{
+    if (l->host->transport == MM_TRANSPORT_TCP) {
+        fail(l, MAMUTO_EHOST, why);
+        return;
+    }
+    snprintf(l->note, sizeof l->note, "its stream goes through the launch channel: %s", why);
+    l->kind = MM_STREAM_CHANNEL;
+    if (l->stage >= LISTEN)
+        be_ready(l, l->channel);
+}
+
+/* What the config asks for, as far as the host has it. Confidentiality never drops: without TLS there, the channel. */
+static void choose_kind(struct mm_launch *l)
+{
+    const struct mm_config_host *host = l->host;
+    l->kind = host->transport == MM_TRANSPORT_SSH ? MM_STREAM_CHANNEL : host->encrypt ? MM_STREAM_TLS : MM_STREAM_PLAIN;
+    if (l->kind == MM_STREAM_CHANNEL)
+        return;
+    if (!l->info.tls[0])
+        use_channel(l, "there is no OpenSSL on that host");
+    else if (!mm_tls_library())
+        use_channel(l, "there is no OpenSSL on this machine");
+    else if (getrandom(l->key, sizeof l->key, 0) != (ssize_t)sizeof l->key)
+        fail(l, MAMUTO_ESYSTEM, "no random numbers for a key");
+}
+
 static int on_hello(struct mm_launch *l, const unsigned char *body, size_t n)
 {
     struct mm_hello hello;
@@ -140,12 +192,64 @@ static int on_hello(struct mm_launch *l, const unsigned char *body, size_t n)
         return code;
     }
     keep_info(&l->info, &hello);
-    l->kind = MM_STREAM_CHANNEL;
+    choose_kind(l);
+    if (l->stage == FAILED)
+        return MAMUTO_EHOST;
     if (!send_start(l)) {
         fail(l, MAMUTO_ESIZE, "env and workdir together are too long");
         return MAMUTO_ESIZE;
     }
-    be_ready(l, l->channel);
+    if (l->kind == MM_STREAM_CHANNEL)
+        be_ready(l, l->channel);
+    else
+        l->stage = LISTEN;
+    return 0;
+}
+
+/* --- a stream of its own ------------------------------------------------------------------------------------------ */
+
+static void on_dialled(void *owner, struct mm_link *link, const char *why)
+{
+    struct mm_launch *l = owner;
+    mm_dial_close(l->dial);
+    l->dial = NULL;
+    explicit_bzero(l->key, sizeof l->key);
+    if (link)
+        be_ready(l, link);
+    else
+        use_channel(l, why);
+}
+
+static unsigned targets_of(struct mm_launch *l, const struct mm_listen *listen, struct mm_target *targets)
+{
+    unsigned n = 0;
+    const char *address = listen->addresses.first;
+    if (l->host->data_address)
+        return mm_target_of(&targets[0], l->host->data_address, listen->port);
+    if (l->n_peer) /* as it is seen from here: scope and NAT included */
+        targets[n++] = mm_target_at(&l->peer, l->n_peer, listen->port);
+    for (uint32_t i = 0; i < listen->addresses.n && n < MM_DIAL_TARGETS; i++) {
+        n += mm_target_of(&targets[n], address, listen->port);
+        if (i + 1 < listen->addresses.n)
+            address = mm_strings_next(address);
+    }
+    return n;
+}
+
+static int on_listen(struct mm_launch *l, const unsigned char *body, size_t n)
+{
+    struct mm_target targets[MM_DIAL_TARGETS];
+    struct mm_listen listen;
+    mamuto_error_t err = { 0 };
+    const char *why = "";
+    if (mm_get_listen(&listen, body, n, &why))
+        return mm_stream_fail(mm_link_stream(l->channel), "LISTEN: %s", why);
+    unsigned found = targets_of(l, &listen, targets);
+    l->stage = DIAL;
+    if (!found)
+        use_channel(l, l->host->data_address ? "data_address is no numeric address" : "it has no address to dial");
+    else if (mm_dial_begin(&l->dial, l->loop, targets, found, l->kind, l->key, l->nonce, on_dialled, l, &err))
+        fail(l, err.code, err.text);
     return 0;
 }
 
@@ -156,6 +260,8 @@ static int on_frame(void *owner, const struct mm_frame *frame, const unsigned ch
     const char *why = "";
     if (frame->type == MM_FRAME_HELLO && l->stage == HELLO)
         return on_hello(l, body, n);
+    if (frame->type == MM_FRAME_LISTEN && l->stage == LISTEN)
+        return on_listen(l, body, n);
     if (frame->type == MM_FRAME_BYE && mm_get_bye(&bye, body, n, &why) == 0) {
         fail(l, bye.code, bye.text);
         return bye.code;
@@ -219,21 +325,52 @@ static int exec_string(const struct mm_launch *l, char *text, size_t size, mamut
     return 0;
 }
 
-static int open_channel(struct mm_launch *l, mamuto_error_t *err)
+static int begin_talk(struct mm_launch *l, struct mm_wire *wire, mamuto_error_t *err)
 {
-    char text[COMMAND_BYTES];
-    struct mm_wire *wire = NULL;
-    int code = exec_string(l, text, sizeof text, err);
-    if (!code)
-        code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);
-    if (code)
-        return code;
-    code = mm_link_new(&l->channel, l->loop, wire, MM_ON_BOTH, &channel_events, l, err);
+    int code = mm_link_new(&l->channel, l->loop, wire, MM_ON_BOTH, &channel_events, l, err);
     if (code)
         wire->ops->close(wire);
     else
         mm_stream_begin_raw(mm_link_stream(l->channel));
     return code;
+}
+
+static void on_login(void *owner, struct mm_wire *wire, const struct sockaddr_storage *peer, socklen_t n)
+{
+    struct mm_launch *l = owner;
+    mamuto_error_t err = { 0 };
+    l->peer = *peer;
+    l->n_peer = n;
+    if (begin_talk(l, wire, &err))
+        fail(l, err.code, err.text);
+}
+
+static void on_no_login(void *owner, const mamuto_error_t *err)
+{
+    struct mm_launch *l = owner;
+    if (l->stage >= READY)
+        return;
+    l->error = *err; /* it names host and stage itself */
+    l->stage = FAILED;
+    uv_timer_start(&l->timer, on_timer, 0, 0);
+}
+
+static const struct mm_login_events login_events = { on_login, on_no_login };
+
+static int open_channel(struct mm_launch *l, mamuto_error_t *err)
+{
+    char text[COMMAND_BYTES];
+    struct mm_wire *wire = NULL;
+    if (!l->host->agent)
+        return mm_error_set(err, MAMUTO_ECONFIG, "host %s has no \"agent\": name the path of mamuto-agent there",
+                            l->host->label);
+    int code = exec_string(l, text, sizeof text, err);
+    if (code)
+        return code;
+    if (!l->host->launch)
+        return mm_login_begin(&l->login, l->loop, l->host, text, &login_events, l, err);
+    code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);
+    return code ? code : begin_talk(l, wire, err);
 }
 
 int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_config_host *host, bool output,
@@ -257,7 +394,7 @@ int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_con
         l->stage = FAILED;
         uv_timer_start(&l->timer, on_timer, 0, 0);
     } else
-        uv_timer_start(&l->timer, on_timer, (uint64_t)host->connect_timeout_ms, 0);
+        uv_timer_start(&l->timer, on_timer, (uint64_t)host->connect_timeout_ms + GRACE_MS, 0); /* a login has its own */
     return 0;
 }
 
@@ -286,21 +423,40 @@ static size_t escape(char *to, size_t room, const char *from, size_t n)
     return used;
 }
 
+/* What the far side has said on stderr, the end of it. */
+static size_t tail_of(struct mm_launch *l, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    if (l->login)
+        return mm_login_tail(l->login, text, size);
+    const char *tail = l->command ? mm_command_tail(l->command, &n) : "";
+    size_t most = n < size - 1 ? n : size - 1;
+    memcpy(text, tail + n - most, most);
+    return most;
+}
+
+static size_t end_of(struct mm_launch *l, char *text, size_t size)
+{
+    const char *end = l->command ? mm_command_end(l->command) : NULL;
+    text[0] = '\0';
+    if (l->login)
+        mm_login_end(l->login, text, size);
+    else if (end)
+        snprintf(text, size, "%s", end);
+    return strlen(text);
+}
+
 const char *mm_launch_last_words(struct mm_launch *l)
 {
-    size_t n = 0, used = 0, most = 300;
-    l->words[0] = '\0';
-    if (!l->command)
-        return l->words;
-    const char *end = mm_command_end(l->command), *tail = mm_command_tail(l->command, &n);
+    char tail[300];
+    size_t n = tail_of(l, tail, sizeof tail), used = end_of(l, l->words, sizeof l->words / 4);
     while (n && tail[n - 1] == '\n')
         n--;
-    if (end)
-        used = (size_t)snprintf(l->words, sizeof l->words, "%s", end);
     if (!n)
         return l->words;
     used += (size_t)snprintf(l->words + used, sizeof l->words - used, "%sit said: ", used ? "; " : "");
-    escape(l->words + used, sizeof l->words - used, n > most ? tail + n - most : tail, n > most ? most : n);
+    escape(l->words + used, sizeof l->words - used, tail, n);
     return l->words;
 }
 
@@ -322,11 +478,18 @@ void mm_launch_close(struct mm_launch *l, void (*on_gone)(void *owner), void *ow
 {
     l->on_gone = on_gone;
     l->gone_owner = owner;
+    if (l->dial)
+        mm_dial_close(l->dial);
+    l->dial = NULL;
+    explicit_bzero(l->key, sizeof l->key);
     if (l->stream && l->stream != l->channel)
         mm_link_close(l->stream);
     if (l->channel)
         mm_link_close(l->channel);
     l->stream = l->channel = NULL;
+    if (l->login)
+        mm_login_stop(l->login);
+    l->login = NULL;
     if (l->command) {
         l->open++;
         mm_command_stop(l->command, on_command_gone, l);

@@ -22,6 +22,7 @@ struct mm_remote_module {
     char *cc, **cflags, **libs;    /* borrowed from the config */
     bool loading;                  /* on_loaded is owed */
     bool lost;                     /* its agent is gone: on_loaded is to be told */
+    mamuto_error_t *refused;       /* it cannot be sent: so is this; NULL: it can */
     bool loaded;                   /* it was, on some agent */
     bool there;                    /* on this agent */
     struct mm_remote_file {

@@ -48,8 +48,8 @@ static int send_module(struct mm_node *node, uint32_t module)
         struct mm_frame frame = { .type = MM_FRAME_FILE, .id = module, .part = i };
         m->sources[i] = (struct mm_remote_file){ { module, get, sent }, m->files, i };
         if (m->files->at[i].n)
-            code =
-                mm_stream_send_source(mm_link_stream(node->channel), &frame, &m->sources[i].source, 0, m->files->at[i].n);
+            code = mm_stream_send_source(mm_link_stream(node->channel), &frame, &m->sources[i].source, 0,
+                                         m->files->at[i].n);
     }
     mm_link_wake(node->channel);
     return code;
@@ -61,40 +61,59 @@ static void forget(struct mm_node *node, struct mm_remote_module *m)
         mm_stream_drop_source(mm_link_stream(node->channel), &m->sources[i].source);
     mm_module_files_free(m->files);
     mm_free(m->sources);
+    mm_free(m->refused);
     *m = (struct mm_remote_module){ 0 };
+}
+
+/* What is wrong with it is told by on_loaded, as everything is that its compiler finds. */
+static int refuse(struct mm_node *node, struct mm_remote_module *m, const mamuto_error_t *why, mamuto_error_t *err)
+{
+    forget(node, m);
+    m->refused = mm_alloc(sizeof *m->refused);
+    if (!m->refused)
+        return mm_error_set(err, MAMUTO_ENOMEM, "no memory to load a module");
+    *m->refused = *why;
+    m->loading = true;
+    mm_remote_soon(node);
+    return 0;
+}
+
+static int read_files(struct mm_remote_module *m, const char *path, const struct mm_config_host *config,
+                      mamuto_error_t *err)
+{
+    int code = mm_module_files_read(&m->files, path, config->cflags, err);
+    if (!code && !(m->sources = mm_alloc_array(m->files->n, sizeof *m->sources)))
+        code = mm_error_set(err, MAMUTO_ENOMEM, "module %s: no memory to send it", path);
+    m->cc = config->cc;
+    m->libs = config->libs;
+    return code;
 }
 
 int mm_remote_load(struct mm_node *node, uint32_t module, const char *path, const struct mm_config_host *config,
                    mamuto_error_t *err)
 {
+    mamuto_error_t why = { 0 };
     if (module >= MM_REMOTE_MODULES)
         return mm_error_set(err, MAMUTO_ENOMEM, "module %s: %d modules are loaded, no more can be", path,
                             MM_REMOTE_MODULES);
-    if (!*path)
-        return mm_error_set(err, MAMUTO_EMODULE,
-                            "host %s cannot run the functions of the program itself: put them in a module",
-                            node->host->label);
     if (node->state != MM_REMOTE_UP)
         return mm_error_set(err, MAMUTO_EHOST, "host %s: it is not up", node->host->label);
     struct mm_remote_module *m = &node->modules[module];
     if (m->loading)
         return mm_error_set(err, MAMUTO_EINVAL, "module %s is being loaded", path);
     forget(node, m);
-    int code = mm_module_files_read(&m->files, path, config->cflags, err);
-    if (!code && !(m->sources = mm_alloc_array(m->files->n, sizeof *m->sources)))
-        code = mm_error_set(err, MAMUTO_ENOMEM, "module %s: no memory to send it", path);
-    m->cc = config->cc;
-    m->libs = config->libs;
-    if (!code && (code = send_module(node, module)) != 0) {
-        mm_error_set(err, code, "module %s: it cannot be sent to host %s: %s", path, node->host->label,
-                     code == MAMUTO_ESIZE ? "its names and flags are more than 64 KiB" : "no memory");
-        mm_remote_lose_agent(node, err);
-    }
+    int code = *path ? read_files(m, path, config, &why)
+                     : mm_error_set(&why, MAMUTO_EMODULE,
+                                    "host %s cannot run the functions of the program itself: put them in a module",
+                                    node->host->label);
+    if (!code && (code = send_module(node, module)) == MAMUTO_ESIZE)
+        mm_error_set(&why, code, "module %s: its file names and flags together are more than 64 KiB", path);
+    if (code == MAMUTO_ENOMEM)
+        mm_remote_lose_agent(node, mm_stream_error(mm_link_stream(node->channel)));
     if (code)
-        forget(node, m);
-    else
-        m->loading = true;
-    return code;
+        return refuse(node, m, &why, err);
+    m->loading = true;
+    return 0;
 }
 
 int mm_remote_on_function(struct mm_node *node, const struct mm_frame *frame, const unsigned char *body, size_t n)
@@ -169,8 +188,10 @@ void mm_remote_report_modules(struct mm_node *node)
 {
     for (uint32_t i = 0; i < MM_REMOTE_MODULES; i++) {
         mamuto_error_t err = { 0 };
-        if (!node->modules[i].lost)
+        if (!node->modules[i].lost && !node->modules[i].refused)
             continue;
+        if (node->modules[i].refused)
+            err = *node->modules[i].refused;
         mm_error_set(&err, MAMUTO_EHOST, "%s", node->reason);
         tell_loaded(node, i, &err);
     }

@@ -61,6 +61,8 @@ static int choose_place(struct mm_node *node, struct mm_remote_lease *lease, con
     enum mm_claim_of state;
     uint32_t source;
     uint64_t alike = mm_claims_look(lease->claims, frame->lo, n, &state, &source);
+    if (alike == n && state == MM_ITEM_CLAIMED && source == lease->source)
+        return 0; /* asked again before its first byte is there */
     lease->lo = frame->lo;
     lease->place = MM_REMOTE_AWAY_WITH_IT;
     if (alike == n && state != MM_ITEM_OPEN)

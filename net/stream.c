@@ -80,6 +80,12 @@ struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const stru
     return s;
 }
 
+void mm_stream_set_events(struct mm_stream *s, const struct mm_stream_events *events, void *owner)
+{
+    s->events = events;
+    s->owner = owner;
+}
+
 static void end_queued(struct queued *q)
 {
     struct mm_source *source = q->source;

@@ -40,6 +40,8 @@ struct mm_source {
 /* Takes over the wire. by: who writes at the other end; on: MM_ON_*. NULL: no memory; the wire stays the caller's. */
 struct mm_stream *mm_stream_new(struct mm_wire *wire, int by, int on, const struct mm_stream_events *events,
                                 void *owner);
+/* From the next frame on, others are told. */
+void mm_stream_set_events(struct mm_stream *stream, const struct mm_stream_events *events, void *owner);
 /* Closes the wire; every source that is queued is told. */
 void mm_stream_free(struct mm_stream *stream);
 

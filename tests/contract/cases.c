@@ -4,13 +4,16 @@
 
 #include <string.h>
 
+static int workers_of(const struct contract *c) { return c->kind->workers ? c->kind->workers : 2; }
+
 static void comes_up_once_and_closes(struct contract *c)
 {
     contract_open(c);
     CONTRACT_CHECK(c, c->kind->ops->workers(c->node) == 0, "there are workers before on_up");
     CONTRACT_UNTIL(c, c->n_up > 0);
     CONTRACT_CHECK(c, c->up_status == 0, "it has not come up");
-    CONTRACT_CHECK(c, c->kind->ops->workers(c->node) == 2, "%d workers, not 2", c->kind->ops->workers(c->node));
+    CONTRACT_CHECK(c, c->kind->ops->workers(c->node) == workers_of(c), "%d workers, not %d",
+                   c->kind->ops->workers(c->node), workers_of(c));
     contract_close(c);
 }
 
@@ -253,7 +256,7 @@ static void describes_itself(struct contract *c)
     struct mm_node_state state = { 0 };
     c->kind->ops->describe(c->node, &state);
     CONTRACT_CHECK(c, state.state && strcmp(state.state, "up") == 0, "its state is %s", state.state);
-    CONTRACT_CHECK(c, state.workers == 2 && state.items == 100, "%d workers, %d items", state.workers,
+    CONTRACT_CHECK(c, state.workers == workers_of(c) && state.items == 100, "%d workers, %d items", state.workers,
                    (int)state.items);
 }
 

@@ -9,11 +9,12 @@ struct contract_kind {
     const struct mm_node_ops *ops;
     const char *config; /* whose first host is opened; NULL: this machine with two workers */
     const char *module, *no_module; /* paths: of functions.c, or what is like it; of what cannot be loaded */
+    int workers;                            /* that it has; 0: 2 */
     void (*lose)(
         struct mm_node *node); /* called again and again until on_lost; NULL: nodes of this kind are never lost */
 };
 
-enum { CONTRACT_MODULE = 3, CONTRACT_RUNS = 256, CONTRACT_TEXT = 400 };
+enum { CONTRACT_MODULE = 3, CONTRACT_FUNCTIONS = 8, CONTRACT_RUNS = 256, CONTRACT_TEXT = 400 };
 
 struct contract;
 
@@ -39,8 +40,8 @@ struct contract {
     const char *waits_for;
     struct mm_config config;
     struct mm_node *node;
-    struct mm_function functions[8];
-    char names[8][16];
+    struct mm_function functions[CONTRACT_FUNCTIONS];
+    char names[CONTRACT_FUNCTIONS][16];
     uint32_t n_functions;
     int in_operation; /* so deep */
     int n_up, up_status, n_loaded, loaded_status, n_lost, n_closed;

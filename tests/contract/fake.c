@@ -7,6 +7,8 @@
  */
 #include "tests/contract/fake.h"
 
+#include "core/alloc.h"
+#include "core/claims.h"
 #include "core/error.h"
 
 #include <assert.h>
@@ -14,14 +16,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 6, MOST_PIECE = 64, MOST_REPORTED = 1000, MODULES = 16, WORKERS_AT_MOST = 255 };
+enum { SLOTS = 6, MOST_PIECE = 64, MOST_REPORTED = 1000, MODULES = 16, WORKERS_AT_MOST = 255, NODES = 16, KEEPS = 8 };
 
 struct piece {
     uint64_t begin, end; /* items of the map */
 };
 
 struct failure {
-    uint64_t item;
+    uint64_t item, told; /* of the run; as it is told, of the call */
     int code, item_code;
     const char *text;
 };
@@ -47,9 +49,39 @@ struct mm_node {
     int n_ended; /* runs that have */
     uint64_t items;
     uint64_t random;
+    const char *label;
+    bool away, leaving, coming;
+    struct {
+        struct mm_keep *keep; /* NULL: the place is free */
+        bool kept, canceled;
+    } keeps[KEEPS];
+    int n_calls_ended;
 };
 
 struct fake_settings fake_settings;
+static struct mm_node *nodes[NODES]; /* that are open */
+
+static bool is_called(const struct mm_node *node, const char *label)
+{
+    return label && node->label && strcmp(label, node->label) == 0;
+}
+
+struct mm_node *fake_find(const char *label)
+{
+    struct mm_node *found = NULL;
+    for (int i = 0; i < NODES; i++)
+        if (nodes[i] && is_called(nodes[i], label))
+            found = nodes[i];
+    return found;
+}
+
+static void change_node(const struct mm_node *from, struct mm_node *to)
+{
+    int i = 0;
+    while (nodes[i] != from)
+        assert(++i < NODES);
+    nodes[i] = to;
+}
 
 static bool is_broken(enum fake_break how) { return fake_settings.broken == how; }
 
@@ -116,30 +148,132 @@ static void add_failure(struct job *job, struct failure failure)
         job->status = MAMUTO_EITEM;
 }
 
+/* Items that land one after the other are one span. */
+static void log_item(struct mm_node *node, struct mm_span_log *log, uint64_t item)
+{
+    mamuto_span_t *last = log->n ? &log->at[log->n - 1] : NULL;
+    if (last && last->first + last->count == item) {
+        last->count++;
+        last->end_ns = uv_hrtime();
+        return;
+    }
+    if (log->n == log->room) {
+        log->room = log->room ? 2 * log->room : 8;
+        log->at = mm_realloc(log->at, log->room * sizeof *log->at);
+        assert(log->at);
+    }
+    uint64_t now = uv_hrtime();
+    log->at[log->n++] = (mamuto_span_t){ item, 1, node->label, 0, now, now };
+}
+
+/* May it be written? Where several nodes share a call, who is first does. */
+static bool claim(const struct mm_run *run, uint64_t item)
+{
+    enum mm_claim_of state;
+    uint32_t source;
+    if (!run->claims)
+        return true;
+    mm_claims_look(run->claims, item, 1, &state, &source);
+    return state == MM_ITEM_OPEN && mm_claims_take(run->claims, item, 1, run->source) == 0;
+}
+
+static void landed(struct mm_node *node, const struct mm_run *run, uint64_t item)
+{
+    node->items++;
+    if (run->claims)
+        mm_claims_settle(run->claims, item, 1, run->source);
+    if (run->log)
+        log_item(node, run->log, item);
+}
+
+static int value_of(const struct mm_run *run, uint64_t item, void *value, const char **text)
+{
+    const void *in[MAMUTO_MAX_ARGS];
+    int code = 0;
+    for (int k = 0; k < run->n_in; k++)
+        in[k] = (const char *)run->in[k].data + (ptrdiff_t)item * run->in[k].stride;
+    if (!run->function) {
+        memcpy(value, in[0], run->out_size);
+        return 0;
+    }
+    for (int tries = 0; tries <= run->retries; tries++)
+        if ((code = fake_settings.functions[run->function->index].item(in, value, item, text)) <= 0)
+            break;
+    return code;
+}
+
+/* Of a fold of numbers: what there is of two. */
+struct folded {
+    double value;
+    bool present;
+};
+
+static struct folded fold(const struct mm_groups *groups, struct folded a, struct folded b)
+{
+    const void *in[] = { &a.value, &b.value };
+    const char *text = NULL;
+    if (a.present && b.present)
+        fake_settings.functions[groups->fold->index].item(in, &a.value, 0, &text);
+    return a.present ? a : b;
+}
+
+/* Leaves left to right, their values up a binary tree. told: the item that has failed. */
+static int value_of_group(const struct mm_run *run, uint64_t group, void *value, uint64_t *told, bool *present,
+                          const char **text)
+{
+    const struct mm_groups *groups = run->groups;
+    uint64_t first = group * groups->group_items, begun = run->first * groups->group_items, n = 0;
+    struct folded *nodes_of = grown(NULL, groups->group_items / groups->leaf_items, sizeof *nodes_of);
+    int code = 0;
+    for (uint64_t i = first; i < first + groups->group_items && i < groups->n_items && !code; i++) {
+        struct folded one = { .present = !groups->absent || !groups->absent[i - begun] };
+        if (one.present)
+            code = value_of(run, *told = i, &one.value, text);
+        if ((i - first) % groups->leaf_items == 0)
+            nodes_of[n++] = one;
+        else
+            nodes_of[n - 1] = fold(groups, nodes_of[n - 1], one);
+    }
+    for (; n > 1 && !code; n = (n + 1) / 2)
+        for (uint64_t i = 0; i < n; i += 2)
+            nodes_of[i / 2] = i + 1 < n ? fold(groups, nodes_of[i], nodes_of[i + 1]) : nodes_of[i];
+    memcpy(value, &nodes_of[0].value, sizeof(double));
+    *present = nodes_of[0].present;
+    free(nodes_of);
+    return code;
+}
+
 /* false: it is not done yet. */
 static bool run_item(struct mm_node *node, struct job *job, uint64_t item)
 {
     const struct mm_run *run = job->run;
-    const void *in[MAMUTO_MAX_ARGS];
+    char value[64];
     char *out = (char *)run->result + (ptrdiff_t)item * run->result_stride;
     const char *text = NULL;
-    for (int k = 0; k < run->n_in; k++)
-        in[k] = (const char *)run->in[k].data + (ptrdiff_t)item * run->in[k].stride;
-    int code = 0;
-    for (int tries = 0; tries <= run->retries; tries++)
-        if ((code = fake_settings.functions[run->function->index].item(in, out, item, &text)) <= 0)
-            break;
+    uint64_t told = item;
+    bool present = true;
+    assert(run->out_size <= sizeof value);
+    int code = run->groups ? value_of_group(run, item, value, &told, &present, &text)
+                           : value_of(run, item, value, &text);
+    bool never = code == FAKE_NEVER;
+    if (never && (!run->item_timeout_ms || uv_now(node->timer.loop) - job->began_ms < (uint64_t)run->item_timeout_ms))
+        return false;
+    if (!claim(run, item))
+        return true;
+    if (run->groups && run->groups->absent)
+        run->groups->absent_out[item - run->first] = !present;
+    if (code == 0 && run->result)
+        memcpy(out, value, run->out_size);
+    else if (run->result)
+        memset(out, 0, run->out_size);
+    landed(node, run, item);
     if (code == 0 && text && node->events->on_output)
         node->events->on_output(node->owner, 0, 1, text, strlen(text));
     if (code == 0)
         return true;
-    bool never = code == FAKE_NEVER;
-    if (never && (!run->item_timeout_ms || uv_now(node->timer.loop) - job->began_ms < (uint64_t)run->item_timeout_ms))
-        return false;
-    memset(out, 0, run->out_size);
     if (run->marks)
         run->marks[item - run->first] = 1;
-    add_failure(job, (struct failure){ item, never ? MAMUTO_ETIMEOUT : MAMUTO_EITEM, never ? 0 : code, text });
+    add_failure(job, (struct failure){ item, told, never ? MAMUTO_ETIMEOUT : MAMUTO_EITEM, never ? 0 : code, text });
     return true;
 }
 
@@ -161,9 +295,9 @@ static int by_item(const void *a, const void *b)
 
 static void say(mamuto_error_t *err, const struct failure *failure)
 {
-    mm_error_set(err, failure->code, "item %llu failed with code %d: %s", (unsigned long long)failure->item,
+    mm_error_set(err, failure->code, "item %llu failed with code %d: %s", (unsigned long long)failure->told,
                  failure->item_code, failure->text ? failure->text : "it took too long");
-    err->item = failure->item;
+    err->item = failure->told;
     err->item_code = failure->item_code;
 }
 
@@ -200,7 +334,6 @@ static void end(struct mm_node *node, struct job *job)
         qsort(ended.failures, ended.n_failures, sizeof *ended.failures, by_item);
     *job = (struct job){ 0 };
     node->n_ended++;
-    node->items += run->n;
     int status = outcome(&ended, &err);
     uint64_t failed = ended.n_failures;
     if (is_broken(FAKE_ITEM_AFTER_RAN))
@@ -230,11 +363,65 @@ static void say_lost(struct mm_node *node)
     node->lost = true;
 }
 
+/* For a while: runs, loads and keeps in flight end with EHOST; what was loaded and kept is there again afterwards. */
+static void leave(struct mm_node *node)
+{
+    mamuto_error_t err = { 0 };
+    mm_error_set(&err, MAMUTO_EHOST, "the host was lost for a while");
+    node->leaving = false;
+    node->away = true;
+    for (int i = 0; i < SLOTS; i++)
+        if (node->jobs[i].run) {
+            node->jobs[i].status = MAMUTO_EHOST;
+            end(node, &node->jobs[i]);
+        }
+    for (uint32_t i = 0; i < MODULES; i++)
+        if (node->loading[i]) {
+            free(node->loading[i]);
+            node->loading[i] = NULL;
+            node->events->on_loaded(node->owner, i, err.code, &err);
+        }
+    for (int i = 0; i < KEEPS; i++) {
+        struct mm_keep *keep = node->keeps[i].keep;
+        if (!keep || node->keeps[i].kept)
+            continue;
+        node->keeps[i].keep = NULL;
+        node->events->on_kept(node->owner, keep, err.code, &err);
+    }
+    node->events->on_state(node->owner);
+}
+
+static bool step_keep(struct mm_node *node)
+{
+    for (int i = 0; i < KEEPS; i++) {
+        struct mm_keep *keep = node->keeps[i].keep;
+        mamuto_error_t err = { 0 };
+        if (!keep || node->keeps[i].kept)
+            continue;
+        if (node->keeps[i].canceled)
+            mm_error_set(&err, MAMUTO_ECANCELED, "it was given up");
+        else if (is_called(node, fake_settings.full))
+            mm_error_set(&err, MAMUTO_ENOMEM, "there is no memory for so much");
+        node->keeps[i].kept = err.code == 0;
+        if (err.code)
+            node->keeps[i].keep = NULL;
+        node->events->on_kept(node->owner, keep, err.code, &err);
+        return true;
+    }
+    return false;
+}
+
+static bool is_known(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return strncmp(name, FAKE_MODULE, strlen(FAKE_MODULE)) == 0;
+}
+
 static void say_loaded(struct mm_node *node, uint32_t module)
 {
     mamuto_error_t err = { 0 };
-    bool known = strcmp(node->loading[module], FAKE_MODULE) == 0;
-    for (int i = 0; known && fake_settings.functions[i].name; i++)
+    bool known = is_known(node->loading[module]) && !is_called(node, fake_settings.bare);
+    for (int i = is_called(node, fake_settings.other); known && fake_settings.functions[i].name; i++)
         node->events->on_function(node->owner, module, fake_settings.functions[i].name,
                                   fake_settings.functions[i].signature, NULL, 0, i + 1);
     if (!known)
@@ -260,7 +447,8 @@ static void step_run(struct mm_node *node)
     struct job *job = NULL;
     for (uint64_t i = 0, from = below(node, SLOTS); i < SLOTS && !(job && job->run); i++)
         job = &node->jobs[(from + i) % SLOTS];
-    for (uint64_t n = 1 + below(node, 40); n > 0 && job->run && job->n_pieces && !job->status; n--)
+    bool stuck = is_called(node, fake_settings.stuck);
+    for (uint64_t n = 1 + below(node, 40); n > 0 && job->run && job->n_pieces && !job->status && !stuck; n--)
         run_piece(node, job);
     if (job->run && (job->status || !job->n_pieces) && below(node, 2))
         end(node, job);
@@ -269,16 +457,28 @@ static void step_run(struct mm_node *node)
 static void step(uv_timer_t *timer)
 {
     struct mm_node *node = timer->data;
-    if (!node->up) {
+    mamuto_error_t err = { 0 };
+    if (!node->up && is_called(node, fake_settings.down)) {
+        node->up = node->away = true;
+        mm_error_set(&err, MAMUTO_EHOST, "nobody listens there");
+        node->events->on_up(node->owner, err.code, &err);
+    } else if (!node->up) {
         node->up = true;
         node->events->on_up(node->owner, 0, NULL);
     } else if (node->losing)
         say_lost(node);
-    else if (below(node, 8) == 0)
+    else if (node->leaving)
+        leave(node);
+    else if (node->coming) {
+        node->coming = node->away = false;
+        node->events->on_state(node->owner);
+    } else if (below(node, 8) == 0)
         step_load(node);
-    else
+    else if (!step_keep(node))
         step_run(node);
-    bool busy = false;
+    bool busy = node->leaving || node->coming;
+    for (int i = 0; i < KEEPS; i++)
+        busy |= node->keeps[i].keep && !node->keeps[i].kept;
     for (int i = 0; i < SLOTS; i++)
         busy |= node->jobs[i].run != NULL;
     for (int i = 0; i < MODULES; i++)
@@ -298,7 +498,9 @@ static int open_node(struct mm_node **out, const struct mm_config_host *config, 
     node->events = events;
     node->owner = owner;
     node->workers = config->cores ? config->cores : WORKERS_AT_MOST;
-    node->random = fake_settings.seed;
+    node->random = fake_settings.seed ^ (uint64_t)(config->label ? config->label[0] : 0) << 32;
+    node->label = config->label;
+    change_node(NULL, node);
     uv_timer_init(loop, &node->timer);
     node->timer.data = node;
     step_later(node);
@@ -311,6 +513,7 @@ static void on_timer_closed(uv_handle_t *timer)
     struct mm_node *node = timer->data;
     const struct mm_node_events *events = node->events;
     void *owner = node->owner;
+    change_node(node, NULL);
     for (int i = 0; i < SLOTS; i++) {
         if (is_broken(FAKE_RAN_AFTER_CLOSE) && node->jobs[i].run)
             events->on_ran(owner, node->jobs[i].run, 0, 0, NULL);
@@ -337,7 +540,7 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
     (void)config;
     if (module >= MODULES)
         return mm_error_set(err, MAMUTO_ENOMEM, "module %s: a fake has room for %d modules", path, MODULES);
-    if (node->lost || node->losing)
+    if (node->lost || node->losing || node->away)
         return mm_error_set(err, MAMUTO_EHOST, "the host was lost");
     free(node->loading[module]);
     node->loading[module] = strdup(path);
@@ -345,13 +548,22 @@ static int load(struct mm_node *node, uint32_t module, const char *path, const s
     return 0;
 }
 
+static bool is_kept(const struct mm_node *node, const struct mm_keep *keep)
+{
+    for (int i = 0; i < KEEPS; i++)
+        if (node->keeps[i].keep == keep && node->keeps[i].kept)
+            return true;
+    return false;
+}
+
 static int run(struct mm_node *node, struct mm_run *run, mamuto_error_t *err)
 {
     struct job *job = NULL;
-    if (node->lost || node->closing)
+    if (node->lost || node->closing || node->away)
         return mm_error_set(err, MAMUTO_EHOST, "the host was lost");
-    if (run->groups)
-        return mm_error_set(err, MAMUTO_EINVAL, "a fake node does not fold");
+    for (int k = 0; k < run->n_in; k++)
+        assert(!run->in[k].keep || !run->call || is_kept(node, run->in[k].keep));
+    assert(!run->parts && run->op == MM_OP_CALL);
     for (int i = 0; i < SLOTS && !job; i++)
         if (!node->jobs[i].run)
             job = &node->jobs[i];
@@ -411,13 +623,57 @@ static uint64_t give_back(struct mm_node *node, struct mm_run *run, uint64_t wan
     return got;
 }
 
-static int workers(const struct mm_node *node) { return node->up ? node->workers : 0; }
+static int keep(struct mm_node *node, struct mm_keep *keep, mamuto_error_t *err)
+{
+    if (node->lost || node->closing || node->away)
+        return mm_error_set(err, MAMUTO_EHOST, "the host was lost");
+    int i = 0;
+    while (node->keeps[i].keep)
+        assert(++i < KEEPS);
+    node->keeps[i].keep = keep;
+    node->keeps[i].kept = node->keeps[i].canceled = false;
+    step_later(node);
+    return 0;
+}
+
+static void cancel_keep(struct mm_node *node, struct mm_keep *keep)
+{
+    for (int i = 0; i < KEEPS; i++)
+        if (node->keeps[i].keep == keep)
+            node->keeps[i].canceled = true;
+}
+
+static void drop(struct mm_node *node, struct mm_keep *keep)
+{
+    for (int i = 0; i < KEEPS; i++)
+        if (node->keeps[i].keep == keep)
+            node->keeps[i].keep = NULL;
+}
+
+static void end_call(struct mm_node *node, uint64_t call)
+{
+    assert(call);
+    for (int i = 0; i < SLOTS; i++)
+        assert(!node->jobs[i].run || node->jobs[i].run->call != call);
+    node->n_calls_ended++;
+}
+
+static bool spans(struct mm_node *node, const struct mm_run *run)
+{
+    (void)node;
+    return run->log != NULL;
+}
+
+static int workers(const struct mm_node *node) { return node->up && !node->away ? node->workers : 0; }
 
 static void describe(struct mm_node *node, struct mm_node_state *state)
 {
-    *state = (struct mm_node_state){ .state = node->lost ? "lost"
-                                              : node->up ? "up"
-                                                         : "starting",
+    *state = (struct mm_node_state){ .state = node->lost || node->away ? "lost"
+                                              : node->up               ? "up"
+                                                                       : "starting",
+                                     .reason = !node->away                              ? NULL
+                                               : is_called(node, fake_settings.down) ? "nobody listens there"
+                                                                                     : "the host was lost for a while",
                                      .workers = workers(node),
                                      .items = node->items };
 }
@@ -429,6 +685,29 @@ void fake_lose(struct mm_node *node)
         step_later(node);
 }
 
+void fake_lose_for_a_while(struct mm_node *node)
+{
+    node->leaving = !node->away;
+    step_later(node);
+}
+
+void fake_come_back(struct mm_node *node)
+{
+    node->coming = node->away;
+    step_later(node);
+}
+
+uint64_t fake_items(const struct mm_node *node) { return node->items; }
+int fake_calls_ended(const struct mm_node *node) { return node->n_calls_ended; }
+
+int fake_kept(const struct mm_node *node)
+{
+    int n = 0;
+    for (int i = 0; i < KEEPS; i++)
+        n += node->keeps[i].keep && node->keeps[i].kept;
+    return n;
+}
+
 const struct mm_node_ops fake_node = {
     .kind = "fake",
     .open = open_node,
@@ -437,6 +716,11 @@ const struct mm_node_ops fake_node = {
     .run = run,
     .cancel = cancel,
     .give_back = give_back,
+    .end_call = end_call,
+    .keep = keep,
+    .cancel_keep = cancel_keep,
+    .drop = drop,
+    .spans = spans,
     .workers = workers,
     .describe = describe,
 };

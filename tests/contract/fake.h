@@ -36,12 +36,27 @@ struct fake_settings {
     const struct fake_function *functions;
     uint64_t seed;
     enum fake_break broken;
+    /* Labels of hosts whose nodes are special; NULL: none is. */
+    const char *down;  /* never comes up */
+    const char *stuck; /* takes runs, and does nothing of them */
+    const char *full;  /* has no memory for what is to be kept */
+    const char *other; /* its module has other functions: all but the first */
+    const char *bare;  /* cannot load any */
 };
 extern struct fake_settings fake_settings;
+extern const struct fake_function fake_functions[]; /* as in modules/functions.c */
 
 extern const struct mm_node_ops fake_node;
-#define FAKE_MODULE "functions"
+#define FAKE_MODULE "functions" /* and what has that name: functions.c, in any folder */
 
 void fake_lose(struct mm_node *node);
+
+/* The node of the host with this label, that was opened last; NULL: there is none. */
+struct mm_node *fake_find(const char *label);
+void fake_lose_for_a_while(struct mm_node *node); /* soon */
+void fake_come_back(struct mm_node *node);
+uint64_t fake_items(const struct mm_node *node); /* settled there */
+int fake_kept(const struct mm_node *node);       /* what it keeps */
+int fake_calls_ended(const struct mm_node *node);
 
 #endif

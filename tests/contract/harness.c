@@ -53,7 +53,7 @@ static void on_function(void *owner, uint32_t module, const char *name, const ch
     struct contract *c = begin_event(owner, "on_function");
     (void)doc, (void)form, (void)line;
     struct mm_function *function = &c->functions[c->n_functions];
-    CONTRACT_CHECK(c, module == CONTRACT_MODULE && c->n_functions < 8, "on_function of a module that was not loaded");
+    CONTRACT_CHECK(c, module == CONTRACT_MODULE && c->n_functions < CONTRACT_FUNCTIONS, "on_function of a module that was not loaded");
     CONTRACT_CHECK(c, c->n_loaded == 0, "on_function came after on_loaded");
     function->module = module;
     function->index = c->n_functions;
@@ -206,7 +206,7 @@ void contract_open_loaded(struct contract *c)
     CONTRACT_UNTIL(c, c->n_up > 0);
     CONTRACT_CHECK(c, c->up_status == 0, "the node has not come up");
     contract_load(c, c->kind->module);
-    CONTRACT_CHECK(c, c->loaded_status == 0 && c->n_functions == 6, "the module was not loaded");
+    CONTRACT_CHECK(c, c->loaded_status == 0 && c->n_functions == CONTRACT_FUNCTIONS, "the module was not loaded");
 }
 
 void contract_close(struct contract *c)

@@ -15,65 +15,6 @@
 
 enum { ROUNDS = 10, PATIENCE_MS = 20000, BROKEN_PATIENCE_MS = 500 };
 
-static double number(const void *p)
-{
-    double x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-static int give(void *out, double x)
-{
-    memcpy(out, &x, sizeof x);
-    return 0;
-}
-
-static int twice(const void *const *in, void *out, uint64_t index, const char **text)
-{
-    (void)index, (void)text;
-    return give(out, 2 * number(in[0]));
-}
-
-static int indexed(const void *const *in, void *out, uint64_t index, const char **text)
-{
-    (void)text;
-    return give(out, number(in[0]) + 3 * (double)index);
-}
-
-static int hopeless(const void *const *in, void *out, uint64_t index, const char **text)
-{
-    (void)in, (void)out, (void)index;
-    *text = "asked for";
-    return 7;
-}
-
-static int mixed(const void *const *in, void *out, uint64_t index, const char **text)
-{
-    return (uint64_t)number(in[0]) % 7 == 3 ? hopeless(in, out, index, text) : twice(in, out, index, text);
-}
-
-static int prints(const void *const *in, void *out, uint64_t index, const char **text)
-{
-    *text = "a line of an item";
-    return twice(in, out, index, text);
-}
-
-static int endless(const void *const *in, void *out, uint64_t index, const char **text)
-{
-    (void)in, (void)out, (void)index, (void)text;
-    return FAKE_NEVER;
-}
-
-static const struct fake_function functions[] = {
-    { "twice", "f8 -> f8", twice },
-    { "indexed", "f8 -> f8", indexed },
-    { "mixed", "f8 -> f8", mixed },
-    { "hopeless", "f8 -> f8", hopeless },
-    { "prints", "f8 -> f8", prints },
-    { "endless", "f8 -> f8", endless },
-    { NULL, NULL, NULL },
-};
-
 static const struct contract_kind fake = {
     .ops = &fake_node, .module = FAKE_MODULE, .no_module = "none", .lose = fake_lose
 };
@@ -156,7 +97,7 @@ int main(void)
         cmocka_unit_test(contract_cases_find_a_node_that_is_broken),
         cmocka_unit_test(contract_cases_hold_in_whatever_order_things_come),
     };
-    fake_settings.functions = functions;
+    fake_settings.functions = fake_functions;
     fake_settings.seed = seed();
     print_message("MAMUTO_SEED=%" PRIu64 "\n", fake_settings.seed);
     int failed = contract_run_all(&fake);

@@ -22,4 +22,10 @@ static int run_kind(const char *settings)
     return contract_run_all(&kind);
 }
 
-int main(void) { return run_kind(", \"transport\": \"ssh\"") != 0; }
+int main(void)
+{
+    int failed = run_kind(", \"transport\": \"ssh\"");
+    failed += run_kind(", \"transport\": \"tcp\"");
+    failed += run_kind(", \"transport\": \"tcp\", \"encrypt\": false");
+    return failed != 0;
+}

@@ -404,19 +404,27 @@ static void config_agent_is_the_helper_program(void **state)
 
 /* --- what open refuses -------------------------------------------------------------------------------------------- */
 
-static void config_other_hosts_are_an_error_of_open(void **state)
+static void config_host_that_does_not_come_up_is_done_without(void **state)
 {
     (void)state;
-    mamuto_t *m = NULL;
-    mamuto_error_t err = { 0 };
-    mamuto_options_t options = { .config =
-                                     config_file("{\"hosts\": {\n\"localhost\": 1,\n\"node1\": {\"port\": 22}}}") };
-    e2e_is_error(mamuto_open_wait(&m, &options, &err), &err, MAMUTO_ECONFIG,
-                 "cluster.json:3: hosts.node1: other hosts cannot be used by this version");
-    assert_int_equal(err.line, 3);
-    assert_string_equal(err.file, options.config);
+    mamuto_host_t hosts[2] = { 0 };
+    mamuto_t *m =
+        opened(&(mamuto_options_t){ .config = config_file("{\"hosts\": {\"localhost\": 1, \"node1\": {\"launch\": "
+                                                          "[\"false\"]}}}"),
+                                    .modules = place });
+    assert_int_equal(mamuto_hosts(m, hosts, 2), 2);
+    assert_string_equal(hosts[1].name, "node1");
+    assert_string_equal(hosts[1].state, "lost");
+    assert_non_null(hosts[1].reason);
+    assert_int_equal(ask_number(m, "priority"), getpriority(PRIO_PROCESS, 0));
+    e2e_close(m);
+    refused(&(mamuto_options_t){ .config_text = "{\"hosts\": {\"node1\": {\"launch\": [\"false\"]}}}" },
+            MAMUTO_ENOHOST, "no host is left: node1: ");
+    refused(&(mamuto_options_t){ .config_text = "{\"hosts\": {\"localhost\": 1, \"node1\": {\"launch\": "
+                                                "[\"false\"], \"required\": true}}}" },
+            MAMUTO_EHOST, "node1, which is required: ");
     refused(&(mamuto_options_t){ .config_text = "{\"hosts\": {\"node1\": {\"port\": 0}}}" }, MAMUTO_ECONFIG,
-            "config:1: hosts.node1.port: must be a port, an integer from 1 to 65535, not 0"); /* checked all the same */
+            "config:1: hosts.node1.port: must be a port, an integer from 1 to 65535, not 0");
 }
 
 static void config_file_that_others_can_write_is_an_error_of_open(void **state)
@@ -460,7 +468,7 @@ int main(void)
         IN_SCRATCH(config_cc_cflags_and_libs_are_what_modules_are_built_with),
         IN_SCRATCH(config_modules_are_loaded_before_those_of_the_options),
         IN_SCRATCH(config_agent_is_the_helper_program),
-        IN_SCRATCH(config_other_hosts_are_an_error_of_open),
+        IN_SCRATCH(config_host_that_does_not_come_up_is_done_without),
         IN_SCRATCH(config_file_that_others_can_write_is_an_error_of_open),
         IN_SCRATCH(config_written_is_one_that_opens),
     };

@@ -209,8 +209,8 @@ absent() { # standard input: what the README is to name; prints what it does not
 check_names() {
     local file
     {
-        printf '%s\n' core/*.c shm/*.c
-        for file in core/*.h shm/*.h; do
+        printf '%s\n' core/*.c shm/*.c net/*.c
+        for file in core/*.h shm/*.h net/*.h; do
             [ -e "${file%.h}.c" ] || echo "$file"
         done
     } | absent | problem 'the source tour does not name'

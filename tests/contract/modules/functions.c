@@ -45,3 +45,16 @@ MAMUTO_FUNCTION(endless, "f8 -> f8", "never ends by itself")
     MAMUTO_OUT(double) = MAMUTO_IN(double, 0);
     return 0;
 }
+
+MAMUTO_FUNCTION(naps, "f8 -> f8", "two times a number, in its own time")
+{
+    usleep(500);
+    MAMUTO_OUT(double) = 2 * MAMUTO_IN(double, 0);
+    return 0;
+}
+
+MAMUTO_FUNCTION(plus, "f8, f8 -> f8")
+{
+    MAMUTO_OUT(double) = MAMUTO_IN(double, 0) + MAMUTO_IN(double, 1);
+    return 0;
+}

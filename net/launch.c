@@ -319,7 +319,8 @@ static const struct mm_link_events channel_events = {
 /* The one argument behind the launch command's own: what the far side's shell is to run. */
 static int exec_string(const struct mm_launch *l, char *text, size_t size, mamuto_error_t *err)
 {
-    int n = snprintf(text, size, "exec %s agent %s", l->host->agent, l->nonce);
+    const char *agent = l->host->agent ? l->host->agent : "mamuto-agent"; /* in its PATH */
+    int n = snprintf(text, size, "exec %s agent %s", agent, l->nonce);
     if (n < 0 || (size_t)n >= size)
         return mm_error_set(err, MAMUTO_ECONFIG, "host %s: \"agent\" is too long a path", l->host->label);
     return 0;
@@ -361,9 +362,6 @@ static int open_channel(struct mm_launch *l, mamuto_error_t *err)
 {
     char text[COMMAND_BYTES];
     struct mm_wire *wire = NULL;
-    if (!l->host->agent)
-        return mm_error_set(err, MAMUTO_ECONFIG, "host %s has no \"agent\": name the path of mamuto-agent there",
-                            l->host->label);
     int code = exec_string(l, text, sizeof text, err);
     if (code)
         return code;

@@ -316,7 +316,8 @@ static void array_that_is_not_readable_is_named(void **state)
     err = (mamuto_error_t){ 0 };
     call.args[1] = mamuto_scatter(result, 2 * n);
     call.result = p;
-    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS, "basic.add: the result is not writable: its address");
+    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS,
+                 "basic.add: the result is not writable: its address");
     e2e_good_map(m);
     munmap(p, page);
     free(result);

@@ -431,6 +431,16 @@ void mm_remote_report_runs(struct mm_node *node)
         report(node, lease);
 }
 
+/* The next agent knows none of them. */
+static void end_calls(struct mm_node *node)
+{
+    for (struct mm_remote_call *call = node->calls, *next; call; call = next) {
+        next = call->next;
+        call->stale = true;
+        leave_call(node, call);
+    }
+}
+
 void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
 {
     for (struct mm_remote_lease *lease = node->leases; lease; lease = lease->next) {
@@ -447,4 +457,5 @@ void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
             remove_lease(node, lease);
         }
     }
+    end_calls(node);
 }

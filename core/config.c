@@ -50,21 +50,17 @@ static int parse(struct mm_config_reader *r, struct mm_json **root)
 /* The one host of a config that names none. */
 static int add_this_machine(const struct mm_config_host *defaults, struct mm_config *config)
 {
-    if (!(config->hosts = mm_alloc_array(1, sizeof *config->hosts)) ||
-        mm_config_host_copy(config->hosts, defaults, MM_CONFIG_LOCAL))
-        return MAMUTO_ENOMEM;
-    config->n_hosts = 1;
-    config->hosts->local = true;
-    config->hosts->transport = MM_TRANSPORT_SHM;
-    return 0;
+    config->hosts = mm_alloc_array(1, sizeof *config->hosts);
+    return config->hosts ? mm_config_add_host(config, defaults, MM_CONFIG_LOCAL) : MAMUTO_ENOMEM;
 }
 
-/* The top level's values are read into defaults; *config is to be freed on failure. */
-static int read_object(struct mm_config_reader *r, struct mm_json *root, struct mm_config_host *defaults,
-                       struct mm_config *config)
+/* The top level's values are what every host begins with; r->config is to be freed on failure. */
+static int read_object(struct mm_config_reader *r, struct mm_json *root)
 {
+    struct mm_config *config = r->config;
+    struct mm_config_host defaults = mm_config_host_defaults;
     struct mm_json *modules = mm_json_get(root, "modules"), *hosts = mm_json_get(root, "hosts");
-    int code = mm_config_read_members(r, root, MM_CONFIG_TOP, defaults);
+    int code = mm_config_read_members(r, root, MM_CONFIG_TOP, &defaults);
     if (!code && modules) {
         mm_config_enter(r, "modules", 0);
         code = mm_config_read_modules(r, modules, &config->modules);
@@ -72,8 +68,8 @@ static int read_object(struct mm_config_reader *r, struct mm_json *root, struct 
     }
     if (!code && hosts) {
         mm_config_enter(r, "hosts", 0);
-        code = mm_config_read_hosts(r, hosts, defaults, config);
-    } else if (!code && add_this_machine(defaults, config)) {
+        code = mm_config_read_hosts(r, hosts, &defaults);
+    } else if (!code && add_this_machine(&defaults, config)) {
         code = mm_config_no_memory(r);
     }
     if (!code && r->path && !(config->path = mm_strdup(r->path)))
@@ -85,8 +81,8 @@ static int read_config(struct mm_config_reader *r, struct mm_config *config)
 {
     static const char byte_order_mark[] = "\xEF\xBB\xBF"; /* some editors put it there */
     struct mm_config made = { 0 };
-    struct mm_config_host defaults = { 0 };
     struct mm_json *root = NULL;
+    r->config = &made;
     if (r->length >= 3 && memcmp(r->text, byte_order_mark, 3) == 0) {
         r->text += 3;
         r->length -= 3;
@@ -94,12 +90,9 @@ static int read_config(struct mm_config_reader *r, struct mm_config *config)
     int code = check_text(r);
     if (!code)
         code = parse(r, &root);
-    if (!code && mm_config_host_init(&defaults))
-        code = mm_config_no_memory(r);
     if (!code)
-        code = read_object(r, root, &defaults, &made);
+        code = read_object(r, root);
     mm_json_free(root);
-    mm_config_host_fini(&defaults);
     if (code)
         mm_config_fini(&made);
     else
@@ -111,13 +104,8 @@ static int read_config(struct mm_config_reader *r, struct mm_config *config)
 
 int mm_config_default(struct mm_config *config, mamuto_error_t *err)
 {
-    struct mm_config_host defaults = { 0 };
     struct mm_config made = { 0 };
-    int code = mm_config_host_init(&defaults);
-    if (!code)
-        code = add_this_machine(&defaults, &made);
-    mm_config_host_fini(&defaults);
-    if (code) {
+    if (add_this_machine(&mm_config_host_defaults, &made)) {
         mm_config_fini(&made);
         return mm_error_set(err, MAMUTO_ENOMEM, "not enough memory for the config");
     }
@@ -154,10 +142,10 @@ int mm_config_parse(struct mm_config *config, const char *text, mamuto_error_t *
 
 void mm_config_fini(struct mm_config *config)
 {
-    for (size_t i = 0; i < config->n_hosts; i++)
-        mm_config_host_fini(&config->hosts[i]);
+    for (size_t i = 0; i < config->owned.n; i++)
+        mm_free(config->owned.at[i]);
+    mm_free(config->owned.at);
     mm_free(config->hosts);
-    mm_config_free_list(config->modules);
     mm_free(config->path);
     memset(config, 0, sizeof *config);
 }

@@ -15,7 +15,8 @@ enum mm_transport { MM_TRANSPORT_AUTO, MM_TRANSPORT_SHM, MM_TRANSPORT_TCP, MM_TR
 enum mm_known_hosts { MM_KNOWN_HOSTS_STRICT, MM_KNOWN_HOSTS_ACCEPT_NEW };
 enum mm_same_code { MM_SAME_CODE_WARN, MM_SAME_CODE_REQUIRE };
 
-/* One host, with the top level's values where it has none of its own. Paths are absolute if the config is a file. */
+/* One host, with the top level's values where it has none of its own: the same strings and lists, which are the config's.
+ * Paths are absolute if the config is a file. */
 struct mm_config_host {
     char *label;
     bool local; /* this machine */
@@ -48,6 +49,10 @@ struct mm_config {
     char **modules; /* ended by NULL; NULL: none */
     char *path;     /* of the file; NULL: there is none */
     int other_line; /* where the first host that is not this machine stands; 0: there is none */
+    struct mm_config_owned {
+        void **at;
+        size_t n, room;
+    } owned; /* all strings and lists, of the hosts too */
 };
 
 /* The defaults: this machine, all cores, cc, -O3 -march=native -ffp-contract=off, -lm. MAMUTO_ENOMEM. */

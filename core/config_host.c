@@ -1,7 +1,8 @@
-/* The hosts of a config: what one owns, what it begins with, and reading them all.
+/* The hosts of a config: what one begins with, and reading them all; and what the config owns.
  *
  * config.c calls it with the top level's values, which are every host's defaults; a host's own win, and its environment
- * is merged into theirs. This machine's fields of what concerns other hosts alone are filled, and looked at by nobody. */
+ * is merged into theirs. Strings and lists are the config's, and never changed once they are made: so hosts share those of
+ * the top level. This machine's fields of what concerns other hosts alone are filled, and looked at by nobody. */
 #include "core/alloc.h"
 #include "core/config_read.h"
 #include "core/error.h"
@@ -10,85 +11,47 @@
 
 enum { MAX_LABEL = sizeof((mamuto_error_t *)0)->host - 1 };
 
-#define FIELD(field_) offsetof(struct mm_config_host, field_)
-static const size_t strings[] = {
-    FIELD(label),      FIELD(cc),      FIELD(workdir), FIELD(agent),    FIELD(known_hosts_file),
-    FIELD(ssh_config), FIELD(address), FIELD(user),    FIELD(identity), FIELD(data_address)
-};
-static const size_t lists[] = { FIELD(cflags), FIELD(libs), FIELD(env), FIELD(launch) };
-enum { N_STRINGS = sizeof strings / sizeof *strings, N_LISTS = sizeof lists / sizeof *lists };
-
-static char **string_of(struct mm_config_host *host, size_t i) { return (char **)(void *)((char *)host + strings[i]); }
-static char ***list_of(struct mm_config_host *host, size_t i) { return (char ***)(void *)((char *)host + lists[i]); }
-
 /* Memory --------------------------------------------------------------------------------------------------------- */
 
-void mm_config_free_list(char **list)
+void *mm_config_own(struct mm_config *config, void *memory)
 {
-    for (char **p = list; p && *p; p++)
-        mm_free(*p);
-    mm_free(list);
-}
-
-static char **copy_list(char *const *from)
-{
-    size_t n = 0;
-    while (from[n])
-        n++;
-    char **list = mm_alloc_array(n + 1, sizeof *list);
-    for (size_t i = 0; list && i < n; i++) {
-        if (!(list[i] = mm_strdup(from[i]))) {
-            mm_config_free_list(list);
+    struct mm_config_owned *owned = &config->owned;
+    if (memory && owned->n == owned->room) {
+        size_t room = owned->room ? 2 * owned->room : 16;
+        void **wider = mm_realloc(owned->at, room * sizeof *wider);
+        if (!wider) {
+            mm_free(memory);
             return NULL;
         }
+        owned->at = wider;
+        owned->room = room;
     }
-    return list;
+    if (memory)
+        owned->at[owned->n++] = memory;
+    return memory;
 }
 
-void mm_config_host_fini(struct mm_config_host *host)
-{
-    for (size_t i = 0; i < N_STRINGS; i++)
-        mm_free(*string_of(host, i));
-    for (size_t i = 0; i < N_LISTS; i++)
-        mm_config_free_list(*list_of(host, i));
-    memset(host, 0, sizeof *host);
-}
+static char cc[] = "cc", level[] = "-O3", native[] = "-march=native", contract[] = "-ffp-contract=off", math[] = "-lm";
+static char *cflags[] = { level, native, contract, NULL }, *libs[] = { math, NULL };
+const struct mm_config_host mm_config_host_defaults = { .cc = cc,
+                                                        .cflags = cflags,
+                                                        .libs = libs,
+                                                        .encrypt = true,
+                                                        .connect_timeout_ms = 10000,
+                                                        .inflight_bytes = 64 << 20 };
 
-int mm_config_host_copy(struct mm_config_host *host, const struct mm_config_host *from, const char *label)
+int mm_config_add_host(struct mm_config *config, const struct mm_config_host *defaults, const char *label)
 {
-    struct mm_config_host source = *from;
-    bool whole = true;
-    *host = *from;
-    for (size_t i = 0; i < N_STRINGS; i++)
-        *string_of(host, i) = NULL;
-    for (size_t i = 0; i < N_LISTS; i++)
-        *list_of(host, i) = NULL;
-    source.label = NULL;
-    for (size_t i = 0; i < N_STRINGS; i++)
-        if (*string_of(&source, i))
-            whole = (*string_of(host, i) = mm_strdup(*string_of(&source, i))) && whole;
-    for (size_t i = 0; i < N_LISTS; i++)
-        if (*list_of(&source, i))
-            whole = (*list_of(host, i) = copy_list(*list_of(&source, i))) && whole;
-    if (label)
-        whole = (host->label = mm_strdup(label)) && whole;
-    if (whole)
-        return 0;
-    mm_config_host_fini(host);
-    return MAMUTO_ENOMEM;
-}
-
-int mm_config_host_init(struct mm_config_host *host)
-{
-    static char cc[] = "cc", level[] = "-O3", native[] = "-march=native", contract[] = "-ffp-contract=off", m[] = "-lm";
-    static char *cflags[] = { level, native, contract, NULL }, *libs[] = { m, NULL };
-    const struct mm_config_host defaults = { .cc = cc,
-                                             .cflags = cflags,
-                                             .libs = libs,
-                                             .encrypt = true,
-                                             .connect_timeout_ms = 10000,
-                                             .inflight_bytes = 64 << 20 };
-    return mm_config_host_copy(host, &defaults, NULL);
+    struct mm_config_host *host = &config->hosts[config->n_hosts];
+    *host = *defaults;
+    host->label = mm_config_own(config, mm_strdup(label));
+    if (!host->label)
+        return MAMUTO_ENOMEM;
+    host->local = strcmp(label, MM_CONFIG_LOCAL) == 0;
+    if (host->local) /* the top level's transport is that of other hosts */
+        host->transport = MM_TRANSPORT_SHM;
+    config->n_hosts++;
+    return 0;
 }
 
 /* Reading -------------------------------------------------------------------------------------------------------- */
@@ -123,20 +86,9 @@ static int read_host(struct mm_config_reader *r, struct mm_json *value, struct m
     return code ? code : check_as_address(r, host);
 }
 
-/* The top level's transport is that of other hosts. */
-static int begin_host(struct mm_config_host *host, const struct mm_config_host *defaults, const char *label)
+int mm_config_read_hosts(struct mm_config_reader *r, struct mm_json *value, const struct mm_config_host *defaults)
 {
-    if (mm_config_host_copy(host, defaults, label))
-        return MAMUTO_ENOMEM;
-    host->local = strcmp(label, MM_CONFIG_LOCAL) == 0;
-    if (host->local)
-        host->transport = MM_TRANSPORT_SHM;
-    return 0;
-}
-
-int mm_config_read_hosts(struct mm_config_reader *r, struct mm_json *value, const struct mm_config_host *defaults,
-                         struct mm_config *config)
-{
+    struct mm_config *config = r->config;
     size_t n = mm_json_count(value);
     if (mm_json_kind(value) != MM_JSON_OBJECT)
         return mm_config_wrong_value(r, value, "an object, such as {\"" MM_CONFIG_LOCAL "\": \"all\"}");
@@ -152,9 +104,8 @@ int mm_config_read_hosts(struct mm_config_reader *r, struct mm_json *value, cons
         int code = check_label(r, member.name);
         if (code)
             return code;
-        if (begin_host(host, defaults, member.name))
+        if (mm_config_add_host(config, defaults, member.name))
             return mm_config_no_memory(r);
-        config->n_hosts++;
         if ((code = read_host(r, member.value, host)) != 0)
             return code;
         if (!host->local && !config->other_line)

@@ -15,6 +15,7 @@ struct mm_config_reader {
     const char *folder;            /* what relative paths are from; NULL: they stay */
     char name[MM_CONFIG_MAX_NAME]; /* the path, or "config", as messages show it */
     mamuto_error_t *err;
+    struct mm_config *config; /* that is being made */
     struct mm_jsonpos_step at[MM_CONFIG_MAX_DEPTH]; /* the way to the value that is being read */
     size_t depth;
 };
@@ -78,14 +79,14 @@ int mm_config_read_modules(struct mm_config_reader *r, struct mm_json *value, ch
 /* Why a text cannot be a host's address, as the end of "must be …"; NULL: it can. */
 const char *mm_config_bad_address(const char *text);
 
-/* --- config_host.c: hosts and what they own --------------------------------------------------------------------- */
+/* --- config_host.c: hosts, and what a config owns --------------------------------------------------------------------- */
 
-int mm_config_host_init(struct mm_config_host *host); /* the defaults, without a label. ENOMEM */
-int mm_config_host_copy(struct mm_config_host *host, const struct mm_config_host *from, const char *label); /* ENOMEM */
-void mm_config_host_fini(struct mm_config_host *host);
-void mm_config_free_list(char **list); /* NULL: nothing */
-/* Each host begins as defaults. On failure what is read so far is config's, to be freed. */
-int mm_config_read_hosts(struct mm_config_reader *r, struct mm_json *value, const struct mm_config_host *defaults,
-                         struct mm_config *config);
+/* Memory from core/alloc.h becomes the config's, until its end; returns it. NULL, and freed: there is no memory, or was none. */
+void *mm_config_own(struct mm_config *config, void *memory);
+extern const struct mm_config_host mm_config_host_defaults; /* without a label */
+/* One more host, which begins as defaults; there is room. ENOMEM. */
+int mm_config_add_host(struct mm_config *config, const struct mm_config_host *defaults, const char *label);
+/* On failure what is read so far is the config's, to be freed. */
+int mm_config_read_hosts(struct mm_config_reader *r, struct mm_json *value, const struct mm_config_host *defaults);
 
 #endif

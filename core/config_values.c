@@ -1,8 +1,8 @@
 /* Readers of a config's values: type and range of one value, into a field of the host.
  *
  * The table in config_keys.c names them, and what each is told: the field, the range, the words, and the sentence of
- * what is right. A value of the same field is replaced, since a host begins with what the top level says; an
- * environment is merged. On failure the host is still whole, and given up by the caller. */
+ * what is right. A value of the same field is replaced, since a host begins with what the top level says, and so it must
+ * never be changed in place; an environment is merged. All memory is the config's (config_host.c). */
 #include "core/alloc.h"
 #include "core/config_read.h"
 #include "core/program.h"
@@ -128,9 +128,9 @@ int mm_config_read_data_port(struct mm_config_reader *r, const struct mm_config_
 
 static int put_string(struct mm_config_reader *r, char **slot, char *copy)
 {
+    copy = mm_config_own(r->config, copy);
     if (!copy)
         return mm_config_no_memory(r);
-    mm_free(*slot);
     *slot = copy;
     return 0;
 }
@@ -158,7 +158,6 @@ int mm_config_read_path(struct mm_config_reader *r, const struct mm_config_key *
     char **slot = field(host, key);
     if (*path)
         return put_string(r, slot, mm_relpath_path(path, r->folder));
-    mm_free(*slot);
     *slot = NULL;
     return 0;
 }
@@ -261,7 +260,7 @@ static int read_list(struct mm_config_reader *r, struct mm_json *value, const ch
     int code = 0;
     if (mm_json_kind(value) != MM_JSON_LIST)
         return mm_config_wrong_value(r, value, right);
-    char **copy = mm_alloc_array(n + 1, sizeof *copy);
+    char **copy = mm_config_own(r->config, mm_alloc_array(n + 1, sizeof *copy));
     if (!copy)
         return mm_config_no_memory(r);
     for (size_t i = 0; !code && i < n; i++) {
@@ -272,13 +271,12 @@ static int read_list(struct mm_config_reader *r, struct mm_json *value, const ch
             code = mm_config_wrong_value(r, element, "a string that is not empty");
         else if (copy_one == copy_module && (code = check_path(r, text)) != 0)
             break;
-        else if (!(copy[i] = copy_one(text, previous, r->folder)))
+        else if (!(copy[i] = mm_config_own(r->config, copy_one(text, previous, r->folder))))
             code = mm_config_no_memory(r);
         if (!code)
             mm_config_leave(r);
         previous = text;
     }
-    mm_config_free_list(code ? copy : *list);
     if (!code)
         *list = copy;
     return code;
@@ -350,12 +348,11 @@ static int grow(struct mm_config_reader *r, char ***env, size_t more)
     size_t n = 0;
     while (*env && (*env)[n])
         n++;
-    char **wider = mm_alloc_array(n + more + 1, sizeof *wider); /* zeroed */
+    char **wider = mm_config_own(r->config, mm_alloc_array(n + more + 1, sizeof *wider)); /* zeroed */
     if (!wider)
         return mm_config_no_memory(r);
     if (n)
         memcpy(wider, *env, n * sizeof *wider);
-    mm_free(*env);
     *env = wider;
     return 0;
 }

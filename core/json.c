@@ -53,6 +53,43 @@ static bool is_out_of_memory(const json_error_t *error, const char *text)
                                           strncmp(error->text, "string or '}' expected", 22) == 0));
 }
 
+/* What would be right, where the parser says no more than what it expected. */
+static const char *hint(const json_error_t *error)
+{
+    static const struct {
+        const char *said, *near, *right; /* how its text begins; what it stands at begins with; NULL: anything */
+    } hints[] = {
+        { "string or '}' expected", "}", ": the comma before it has nothing behind it; remove it" },
+        { "unexpected token", "]", ": the comma before it has nothing behind it; remove it" },
+        { "string or '}' expected", "'", ": strings are written in double quotes" },
+        { "invalid token", "'", ": strings are written in double quotes" },
+        { "'}' expected", "/", ": JSON has no comments; remove it" },
+        { "']' expected", "/", ": JSON has no comments; remove it" },
+        { "string or '}' expected", "/", ": JSON has no comments; remove it" },
+        { "'}' expected", "end of file", ": a closing \"}\" is missing" },
+        { "']' expected", "end of file", ": a closing \"]\" is missing" },
+        { "string or '}' expected", "end of file", ": a closing \"}\" is missing" },
+        { "string or '}' expected", NULL, ": a key is a string in double quotes" },
+        { "'}' expected", NULL, ": members are set apart by commas" },
+        { "']' expected", NULL, ": elements are set apart by commas" },
+        { "':' expected", NULL, ": a key is followed by \":\" and its value" },
+        { "invalid token", NULL, ": a value is a \"string\", a number, true, false, a [list] or an {object}" },
+        { "unexpected token", NULL, ": a value is a \"string\", a number, true, false, a [list] or an {object}" },
+        { "end of file expected", NULL, ": nothing may follow the closing \"}\"" },
+        { "duplicate object key", NULL, ": each key may be there once" },
+        { "premature end of input", NULL, ": a string is not closed" },
+        { "unexpected newline", NULL, ": a string ends on its line; \"\\n\" is a line's end within one" },
+    };
+    const char *at = strstr(error->text, " near ");
+    at = at ? at + strlen(" near ") : "";
+    at += *at == '\'';
+    for (size_t i = 0; i < sizeof hints / sizeof *hints; i++)
+        if (strncmp(error->text, hints[i].said, strlen(hints[i].said)) == 0 &&
+            (!hints[i].near || strncmp(at, hints[i].near, strlen(hints[i].near)) == 0))
+            return hints[i].right;
+    return json_error_code(error) == json_error_invalid_utf8 ? ": it must be UTF-8" : "";
+}
+
 struct mm_json *mm_json_parse(const char *text, size_t length, struct mm_json_error *error)
 {
     json_error_t said;
@@ -65,10 +102,9 @@ struct mm_json *mm_json_parse(const char *text, size_t length, struct mm_json_er
     if (object) {
         json_object_del(object, "\001");
     } else if (!is_out_of_memory(&said, new_text)) {
-        const char *more = json_error_code(&said) == json_error_invalid_utf8 ? ": it must be UTF-8" : "";
         error->no_memory = false;
         error->line = said.line;
-        snprintf(error->text, sizeof error->text, "%s%s", said.text, more);
+        snprintf(error->text, sizeof error->text, "%s%s", said.text, hint(&said));
     }
     mm_free(new_text);
     return out(object);

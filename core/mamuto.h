@@ -447,7 +447,7 @@ enum { MAMUTO_ERRORS(MAMUTO_PRIV_ENUM) MAMUTO_OK = 0 };
 typedef struct {
     int code;      /* MAMUTO_E*, 0: none */
     int item_code; /* what the function returned, for MAMUTO_EITEM */
-    int signal;    /* what killed the worker, for MAMUTO_ECRASH and MAMUTO_ETIMEOUT */
+    int signal;    /* what killed the worker, for MAMUTO_ECRASH and MAMUTO_ETIMEOUT; 0: it called exit() */
     int worker;    /* number of the worker, -1: none */
     int line;      /* of the config or source, 0: none */
     uint64_t item; /* MAMUTO_NO_ITEM: none */
@@ -592,7 +592,8 @@ typedef struct {
     /* What has landed since the last time, each item once, before on_done; at most 100 times a second, and once at the
      * end. Of a map that ends early: only what is stored. Of a reduction: all of it at its end. */
     void (*on_spans)(mamuto_map_t *map, const mamuto_span_t *spans, size_t n);
-    /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output. */
+    /* The failed items in order, but no more than 1,000 of a map, before on_done. Who needs all puts a mark into the output.
+     * With MAMUTO_ON_ERROR_FAIL: those that had failed when the map ended, which may be several. */
     void (*on_item_error)(mamuto_map_t *map, const mamuto_error_t *err);
     uintptr_t reserved[16];
 } mamuto_call_t;
@@ -601,8 +602,10 @@ typedef struct {
 typedef struct {
     const char *type;             /* as in a signature: "f8[3]", "f8[d]", "bytes" */
     mamuto_arg_t arg;             /* any kind but resident */
-    size_t dims[MAMUTO_MAX_DIMS]; /* of the type's named dims, in order of first appearance */
-    void *data;                   /* yours: mamuto_kept_data() */
+    /* Of the type's named dims, in order of first appearance. A call that uses what is kept gives its own signature's dims
+     * in its own call.dims, those that this argument binds, too; other values than these are EARGS. */
+    size_t dims[MAMUTO_MAX_DIMS];
+    void *data; /* yours: mamuto_kept_data() */
     void (*on_kept)(mamuto_kept_t *kept, int status, const mamuto_error_t *err);
     uintptr_t reserved[8];
 } mamuto_keep_t;
@@ -691,8 +694,7 @@ MAMUTO_API size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max);
  *   map   out: the handle, valid until on_done returns; may be NULL
  * Does not block. on_done(map, status, err) comes from the loop, exactly once.
  * Errors, before anything runs: EFUNCTION, ESIGNATURE, EARGS (number, kind, NULL), ELENGTH, EALIGN, EOVERLAP, ESIZE,
- * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST
- * (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first
+ * EINVAL (closed mapper, a value out of range), ENOMEM, EHOST (the workers are gone). By on_done: EITEM, ECRASH, ETIMEOUT (the first
  * failed item with SKIP; with FAIL, the first of those that had failed when the map ended),
  * ECANCELED, EHOST (the workers cannot be kept alive), EARGS (an array is not readable), ENOMEM (for copies of arrays, for
  * a result of variable length), EMODULE (a worker cannot load the module), EPROTOCOL (a function has damaged what the
@@ -710,8 +712,8 @@ MAMUTO_API int mamuto_map_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_er
  *   call.result    the items' results, too, if it is set; not without a function
  * A fold that fails ends the reduction; retries and once are for the items alone. With item_timeout_ms, a group of 64 folds
  * may take 64 times as long.
- * With MAMUTO_ON_ERROR_SKIP failed items are left out, and MAMUTO_EITEM is returned. Errors: as mamuto_map, and
- * MAMUTO_EEMPTY where there is nothing to reduce and no call.if_empty. */
+ * With MAMUTO_ON_ERROR_SKIP failed items are left out, and MAMUTO_EITEM is returned. Errors: as mamuto_map, EINVAL also
+ * where call.fold is NULL, ESIGNATURE where it does not fold what comes, and MAMUTO_EEMPTY where there is nothing to reduce and no call.if_empty. */
 MAMUTO_API int mamuto_reduce(mamuto_t *m, const mamuto_call_t *call, mamuto_map_t **map, mamuto_error_t *err);
 MAMUTO_API int mamuto_reduce_wait(mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err);
 

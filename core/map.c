@@ -338,12 +338,13 @@ void mm_map_tell_item_error(struct mamuto_map_s *map, const mamuto_error_t *err)
     map->mapper->depth--;
 }
 
-/* The error of an item, with its function's name before it. */
+/* The error of an item or of an array, with its function's name before it. */
 static const mamuto_error_t *name_function(const struct mm_run *run, const mamuto_error_t *err, mamuto_error_t *named)
 {
-    const struct mm_function *function = run->groups ? run->groups->fold : run->function;
+    bool folds = run->groups && (!run->function || (err && err->item != MAMUTO_NO_ITEM));
+    const struct mm_function *function = folds ? run->groups->fold : run->function;
     char name[2 * MM_MAX_MODULE_NAME + 8];
-    if (!err || err->item == MAMUTO_NO_ITEM || !function || !function->info.name)
+    if (!err || (err->item == MAMUTO_NO_ITEM && err->code != MAMUTO_EARGS) || !function || !function->info.name)
         return err;
     int length = snprintf(name, sizeof name, "%s.%s: ", function->info.module, function->info.name);
     size_t n = (size_t)length < sizeof name ? (size_t)length : sizeof name - 1, rest = strlen(err->text) + 1;

@@ -142,27 +142,10 @@ static int make_room(struct mm_mapper_module *module)
     return 0;
 }
 
-/* The chunk form knows items of one size alone. */
-static int check_form(const struct mm_function *f, const struct mm_mapper_module *module, const char *name,
-                      const char *signature, int form, mamuto_error_t *err)
-{
-    bool variable = f->signature.out.variable;
-    for (int k = 0; k < f->signature.n_in; k++)
-        variable |= f->signature.in[k].variable;
-    if (form != MAMUTO_FORM_CHUNK || !variable)
-        return 0;
-    return mm_error_set(err, MAMUTO_ESIGNATURE,
-                        "function %s.%s: \"%s\" has items of variable length, but a MAMUTO_KERNEL's are of fixed "
-                        "size, in and out: make it a MAMUTO_FUNCTION",
-                        module->name, name, signature);
-}
-
 static int describe(struct mm_function *f, struct mm_mapper_module *module, const char *name, const char *signature,
-                    const char *doc, int form, mamuto_error_t *err)
+                    const char *doc, mamuto_error_t *err)
 {
     int code = mm_signature_parse(&f->signature, signature, err);
-    if (!code)
-        code = check_form(f, module, name, signature, form, err);
     if (code)
         return code;
     f->info = (mamuto_function_t){ .name = mm_strdup(name),
@@ -199,7 +182,7 @@ void mm_mapper_on_function(void *owner, uint32_t number, const char *name, const
             mm_error_set(&module->error, MAMUTO_EMODULE, "module %s has two functions %s", module->path, name);
     f->module = number;
     f->index = (uint32_t)module->n_functions;
-    describe(f, module, name, signature, doc, form, &module->error);
+    describe(f, module, name, signature, doc, &module->error);
     f->info.form = form;
     module->functions[module->n_functions++] = f;
 }

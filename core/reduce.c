@@ -389,9 +389,9 @@ static int check_value(const struct reduce *r, const mamuto_call_t *call, mamuto
 static int check(struct reduce *r, mamuto_t *m, const mamuto_call_t *call, mamuto_error_t *err)
 {
     if (!call->fold)
-        return mm_error_set(err, MAMUTO_EFUNCTION,
-                            "mamuto_reduce: call.fold is NULL; it names a function \"T, T -> T\", where T is what "
-                            "call.function returns");
+        return mm_error_set(err, MAMUTO_EINVAL,
+                            "mamuto_reduce: call.fold is NULL; it must name a function \"T, T -> T\", where T is what "
+                            "call.function gives, as \"model.add\" would");
     const struct mm_function *fold = mm_mapper_find(m, call->fold, err);
     if (!fold)
         return MAMUTO_EFUNCTION;

@@ -13,7 +13,7 @@
 #include <emmintrin.h>
 #endif
 
-enum { GROUPS = 256, LINE = 64 };
+enum { GROUPS = 256, LINE = 64, BLOCK = 64 };
 
 /* As memcpy, by stores that do not first read the lines that they overwrite: a third less to move. */
 static void copy_past_caches(char *to, const char *from, uint64_t bytes)
@@ -62,9 +62,24 @@ static bool read_long(const struct mm_varlen_parts *parts, mm_varlen_record reco
     return head && *bytes < MM_VARLEN_SECOND && find(parts, mm_varlen_place(record), MM_VARLEN_HEAD + *bytes);
 }
 
-bool mm_varlen_sum(const struct mm_varlen_parts *parts, const mm_varlen_record *records, uint64_t n, uint64_t *bytes)
+/* Of a block without long items, without a branch an item. false: there is one, or one lies outside. */
+static bool sum_short(const struct mm_varlen_parts *parts, const mm_varlen_record *records, uint64_t n, uint64_t *sum)
 {
-    uint64_t sum = 0;
+    uint64_t bytes = 0, outside = 0, any_long = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t place = mm_varlen_place(records[i]), some = mm_varlen_short(records[i]);
+        uint64_t behind = (place & (MM_VARLEN_SECOND - 1)) + some;
+        outside |= (parts->bytes[place / MM_VARLEN_SECOND] - behind) & (some ? UINT64_MAX : 0); /* below 0: its top bit */
+        any_long |= some == MM_VARLEN_LONG;
+        bytes += some;
+    }
+    *sum += bytes;
+    return !any_long && !(outside >> 63);
+}
+
+static bool sum_any(const struct mm_varlen_parts *parts, const mm_varlen_record *records, uint64_t n, uint64_t *bytes)
+{
+    uint64_t sum = *bytes;
     bool right = true;
     for (uint64_t i = 0; i < n; i++) {
         uint64_t some = mm_varlen_short(records[i]);
@@ -75,6 +90,21 @@ bool mm_varlen_sum(const struct mm_varlen_parts *parts, const mm_varlen_record *
         right &= !__builtin_add_overflow(sum, some, &sum);
     }
     *bytes = sum;
+    return right;
+}
+
+bool mm_varlen_sum(const struct mm_varlen_parts *parts, const mm_varlen_record *records, uint64_t n, uint64_t *bytes)
+{
+    bool right = true;
+    *bytes = 0;
+    for (uint64_t i = 0, some; i < n; i += some) {
+        uint64_t sum = *bytes;
+        some = n - i < BLOCK ? n - i : BLOCK;
+        if (sum_short(parts, records + i, some, &sum) && sum >= *bytes)
+            *bytes = sum;
+        else
+            right &= sum_any(parts, records + i, some, bytes);
+    }
     return right;
 }
 

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -69,6 +70,16 @@ bool mm_target_of(struct mm_target *target, const char *address, uint16_t port)
     target->n = found->ai_addrlen;
     freeaddrinfo(found);
     return true;
+}
+
+struct mm_target mm_target_at(const struct sockaddr_storage *address, socklen_t n, uint16_t port)
+{
+    struct mm_target target = { .address = *address, .n = n };
+    if (address->ss_family == AF_INET6)
+        ((struct sockaddr_in6 *)&target.address)->sin6_port = htons(port);
+    else
+        ((struct sockaddr_in *)&target.address)->sin_port = htons(port);
+    return target;
 }
 
 /* --- an attempt's end --------------------------------------------------------------------------------------------- */

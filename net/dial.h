@@ -17,6 +17,8 @@ struct mm_target {
 
 /* A numeric address with a port. false: it is none. */
 bool mm_target_of(struct mm_target *target, const char *address, uint16_t port);
+/* An address that is known, with another port. */
+struct mm_target mm_target_at(const struct sockaddr_storage *address, socklen_t n, uint16_t port);
 
 /* Dials them all, one 250 ms after the other; the first that proves the key is handed over, the others are closed. kind: PLAIN
  * or TLS. on_done: from the loop, once: a link with nobody listening, or NULL and why, a piece of a sentence; then only

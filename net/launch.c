@@ -14,6 +14,7 @@
 #include "net/command.h"
 #include "net/dial.h"
 #include "net/launch_words.h"
+#include "net/login.h"
 #include "net/tls_library.h"
 
 #include <errno.h>
@@ -29,7 +30,8 @@ enum {
     COMMAND_BYTES = 8192,
     START_BYTES = MM_FRAME_SMALL,
     AGENT_DEADLINE_MS = 60000,
-    LAST_WORDS_MS = 100
+    LAST_WORDS_MS = 100,
+    GRACE_MS = 100
 };
 
 struct mm_launch {
@@ -43,7 +45,10 @@ struct mm_launch {
     uv_timer_t timer;
     uint64_t begun_ns;
     char nonce[NONCE_DIGITS + 1];
-    struct mm_command *command;
+    struct mm_command *command; /* one of the two */
+    struct mm_login *login;
+    struct sockaddr_storage peer; /* of the login; n_peer 0: not known */
+    socklen_t n_peer;
     struct mm_link *channel, *stream;
     struct mm_dial *dial; /* NULL: it is not dialling */
     unsigned char key[MM_KEY_BYTES];
@@ -221,6 +226,8 @@ static unsigned targets_of(struct mm_launch *l, const struct mm_listen *listen, 
     const char *address = listen->addresses.first;
     if (l->host->data_address)
         return mm_target_of(&targets[0], l->host->data_address, listen->port);
+    if (l->n_peer) /* as it is seen from here: scope and NAT included */
+        targets[n++] = mm_target_at(&l->peer, l->n_peer, listen->port);
     for (uint32_t i = 0; i < listen->addresses.n && n < MM_DIAL_TARGETS; i++) {
         n += mm_target_of(&targets[n], address, listen->port);
         if (i + 1 < listen->addresses.n)
@@ -312,32 +319,56 @@ static const struct mm_link_events channel_events = {
 /* The one argument behind the launch command's own: what the far side's shell is to run. */
 static int exec_string(const struct mm_launch *l, char *text, size_t size, mamuto_error_t *err)
 {
-    int n = snprintf(text, size, "exec %s agent %s", l->host->agent, l->nonce);
+    const char *agent = l->host->agent ? l->host->agent : "mamuto-agent"; /* in its PATH */
+    int n = snprintf(text, size, "exec %s agent %s", agent, l->nonce);
     if (n < 0 || (size_t)n >= size)
         return mm_error_set(err, MAMUTO_ECONFIG, "host %s: \"agent\" is too long a path", l->host->label);
     return 0;
 }
 
-static int open_channel(struct mm_launch *l, mamuto_error_t *err)
+static int begin_talk(struct mm_launch *l, struct mm_wire *wire, mamuto_error_t *err)
 {
-    char text[COMMAND_BYTES];
-    struct mm_wire *wire = NULL;
-    if (!l->host->launch || !l->host->agent)
-        return mm_error_set(err, MAMUTO_ECONFIG, "host %s has no \"%s\": %s", l->host->label,
-                            l->host->launch ? "agent" : "launch",
-                            l->host->launch ? "name the path of mamuto-agent there"
-                                            : "name the command that reaches it, such as [\"ssh\", \"-T\", \"host\"]");
-    int code = exec_string(l, text, sizeof text, err);
-    if (!code)
-        code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);
-    if (code)
-        return code;
-    code = mm_link_new(&l->channel, l->loop, wire, MM_ON_BOTH, &channel_events, l, err);
+    int code = mm_link_new(&l->channel, l->loop, wire, MM_ON_BOTH, &channel_events, l, err);
     if (code)
         wire->ops->close(wire);
     else
         mm_stream_begin_raw(mm_link_stream(l->channel));
     return code;
+}
+
+static void on_login(void *owner, struct mm_wire *wire, const struct sockaddr_storage *peer, socklen_t n)
+{
+    struct mm_launch *l = owner;
+    mamuto_error_t err = { 0 };
+    l->peer = *peer;
+    l->n_peer = n;
+    if (begin_talk(l, wire, &err))
+        fail(l, err.code, err.text);
+}
+
+static void on_no_login(void *owner, const mamuto_error_t *err)
+{
+    struct mm_launch *l = owner;
+    if (l->stage >= READY)
+        return;
+    l->error = *err; /* it names host and stage itself */
+    l->stage = FAILED;
+    uv_timer_start(&l->timer, on_timer, 0, 0);
+}
+
+static const struct mm_login_events login_events = { on_login, on_no_login };
+
+static int open_channel(struct mm_launch *l, mamuto_error_t *err)
+{
+    char text[COMMAND_BYTES];
+    struct mm_wire *wire = NULL;
+    int code = exec_string(l, text, sizeof text, err);
+    if (code)
+        return code;
+    if (!l->host->launch)
+        return mm_login_begin(&l->login, l->loop, l->host, text, &login_events, l, err);
+    code = mm_command_start(&l->command, l->loop, l->host->launch, text, &wire, err);
+    return code ? code : begin_talk(l, wire, err);
 }
 
 int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_config_host *host, bool output,
@@ -361,7 +392,7 @@ int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_con
         l->stage = FAILED;
         uv_timer_start(&l->timer, on_timer, 0, 0);
     } else
-        uv_timer_start(&l->timer, on_timer, (uint64_t)host->connect_timeout_ms, 0);
+        uv_timer_start(&l->timer, on_timer, (uint64_t)host->connect_timeout_ms + GRACE_MS, 0); /* a login has its own */
     return 0;
 }
 
@@ -390,21 +421,40 @@ static size_t escape(char *to, size_t room, const char *from, size_t n)
     return used;
 }
 
+/* What the far side has said on stderr, the end of it. */
+static size_t tail_of(struct mm_launch *l, char *text, size_t size)
+{
+    size_t n = 0;
+    text[0] = '\0';
+    if (l->login)
+        return mm_login_tail(l->login, text, size);
+    const char *tail = l->command ? mm_command_tail(l->command, &n) : "";
+    size_t most = n < size - 1 ? n : size - 1;
+    memcpy(text, tail + n - most, most);
+    return most;
+}
+
+static size_t end_of(struct mm_launch *l, char *text, size_t size)
+{
+    const char *end = l->command ? mm_command_end(l->command) : NULL;
+    text[0] = '\0';
+    if (l->login)
+        mm_login_end(l->login, text, size);
+    else if (end)
+        snprintf(text, size, "%s", end);
+    return strlen(text);
+}
+
 const char *mm_launch_last_words(struct mm_launch *l)
 {
-    size_t n = 0, used = 0, most = 300;
-    l->words[0] = '\0';
-    if (!l->command)
-        return l->words;
-    const char *end = mm_command_end(l->command), *tail = mm_command_tail(l->command, &n);
+    char tail[300];
+    size_t n = tail_of(l, tail, sizeof tail), used = end_of(l, l->words, sizeof l->words / 4);
     while (n && tail[n - 1] == '\n')
         n--;
-    if (end)
-        used = (size_t)snprintf(l->words, sizeof l->words, "%s", end);
     if (!n)
         return l->words;
     used += (size_t)snprintf(l->words + used, sizeof l->words - used, "%sit said: ", used ? "; " : "");
-    escape(l->words + used, sizeof l->words - used, n > most ? tail + n - most : tail, n > most ? most : n);
+    escape(l->words + used, sizeof l->words - used, tail, n);
     return l->words;
 }
 
@@ -435,6 +485,9 @@ void mm_launch_close(struct mm_launch *l, void (*on_gone)(void *owner), void *ow
     if (l->channel)
         mm_link_close(l->channel);
     l->stream = l->channel = NULL;
+    if (l->login)
+        mm_login_stop(l->login);
+    l->login = NULL;
     if (l->command) {
         l->open++;
         mm_command_stop(l->command, on_command_gone, l);

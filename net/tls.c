@@ -53,7 +53,7 @@ static const char *why_refused(const struct tls *t, unsigned reason)
         return "the far side has a certificate instead of the key";
     if (reason >= MM_SSL_AD_REASON_OFFSET)
         return "the far side refused it";
-    return "it is not as TLS should be";
+    return "it is not what this side asks for";
 }
 
 /* From what OpenSSL and the socket left behind: the sentence, and -errno. */

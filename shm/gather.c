@@ -2,7 +2,8 @@
  *
  * They run as functions of a module do, so a worker that is killed costs nothing: a group's sum and copy are the same
  * however often they are made. They write where the board says; who writes where else would be a bug of ours, but the
- * records are checked, for they lie where functions may have written. A damaged one ends the map with EPROTOCOL.
+ * records are checked, and so is where a group's bytes are to go: all of it lies where functions may have written. What is
+ * damaged ends the map with EPROTOCOL.
  */
 #include "shm/gather.h"
 
@@ -68,6 +69,8 @@ static bool gather_group(struct mm_runner *runner, const mamuto_chunk_t *chunk, 
     union address before = { .bytes = chunk->in[3].data };
     uint64_t n, at = before.numbers[group], end = before.numbers[group + 1], some;
     const mm_varlen_record *records = records_of(chunk, map, group, &n);
+    if (at > end || end > map->offsets_at) /* the offsets lie behind the elements */
+        return false;
     offsets += group * map->group;
     for (uint64_t i = 0; i < n; i += some) {
         some = n - i < AT_ONCE ? n - i : AT_ONCE;

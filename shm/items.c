@@ -72,16 +72,16 @@ static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, in
     case MM_PEER_OK:
         return false;
     case MM_PEER_UNREADABLE:
-        snprintf(text, sizeof text, "argument %d is not readable: its array ends before its last item", bad);
+        snprintf(text, sizeof text, "argument %d " MM_SAY_UNREADABLE, bad);
         mm_runner_stop(runner, MAMUTO_EARGS, text);
         break;
     case MM_PEER_OFFSETS_UNREADABLE:
-        snprintf(text, sizeof text, "the offsets of argument %d are not readable: their array ends before the last",
+        snprintf(text, sizeof text, "the offsets of argument %d are not readable: their address is wrong, or they are too few",
                  bad);
         mm_runner_stop(runner, MAMUTO_EARGS, text);
         break;
     case MM_PEER_UNWRITABLE:
-        mm_runner_stop(runner, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
+        mm_runner_stop(runner, MAMUTO_EARGS, MM_SAY_UNWRITABLE);
         break;
     case MM_PEER_NO_MEMORY:
         mm_runner_stop(runner, MAMUTO_ENOMEM, "a worker has no memory for the items of private arrays");

@@ -106,7 +106,8 @@ static void end_failed(struct mm_keeping *keeping)
                      (unsigned long long)keeping->bytes);
     else
         mm_error_set(&keeping->err, MAMUTO_EARGS,
-                     "mamuto_keep: the array or its offsets are not readable: it ends before its last item");
+                     "mamuto_keep: the array or its offsets are not readable: an address is wrong, or they end before the "
+                     "last item");
     end(keeping, keeping->job.failure);
 }
 

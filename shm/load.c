@@ -38,6 +38,23 @@ static int check(const mamuto_module_t *module, const char *path, mamuto_error_t
     return 0;
 }
 
+/* The chunk form knows items of one size alone. */
+static int check_form(const mamuto_descriptor_t *f, const struct mm_signature *signature, mamuto_error_t *err)
+{
+    const char *text = f->text[0], *at = strpbrk(text, "*"), *bytes = strstr(text, "bytes");
+    bool variable = signature->out.variable;
+    for (int k = 0; k < signature->n_in; k++)
+        variable |= signature->in[k].variable;
+    if (f->form != MAMUTO_FORM_CHUNK || !variable)
+        return 0;
+    if (!at || (bytes && bytes < at))
+        at = bytes;
+    return mm_error_set(err, MAMUTO_ESIGNATURE,
+                        "signature \"%s\", column %zu: an item of variable length, but a MAMUTO_KERNEL's are of fixed "
+                        "size, in and out: make it a MAMUTO_FUNCTION",
+                        text, at ? (size_t)(at - text) + 1 : 1);
+}
+
 static int check_function(const mamuto_descriptor_t *f, const char *path, mamuto_error_t *err)
 {
     struct mm_signature signature;
@@ -49,7 +66,7 @@ static int check_function(const mamuto_descriptor_t *f, const char *path, mamuto
         (f->form != MAMUTO_FORM_ITEM && f->form != MAMUTO_FORM_CHUNK))
         return mm_error_set(err, MAMUTO_EMODULE, "%s has a damaged table of functions: build it again", path);
     mamuto_error_t why = { 0 };
-    if (mm_signature_parse(&signature, f->text[0], &why) == 0)
+    if (mm_signature_parse(&signature, f->text[0], &why) == 0 && check_form(f, &signature, &why) == 0)
         return 0;
     int code = mm_error_set(err, why.code, "%s, function %s: %s", path, f->name, why.text);
     if (err) {

@@ -44,8 +44,8 @@ static void say_lost(mamuto_error_t *err, const struct mm_record *record, uint32
         mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d died of signal %d (%s)", item, why,
                      record->worker, record->signal, strsignal(record->signal));
     else
-        mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d ended: %s", item, why, record->worker,
-                     text);
+        mm_error_set(err, MAMUTO_ECRASH, "item %llu may have run, %s: worker %d %s", item, why, record->worker,
+                     text[0] ? text : "ended");
 }
 
 /* What failed, as a sentence names it. */
@@ -84,7 +84,8 @@ static void say(mamuto_error_t *err, const struct mm_record *record, const struc
         mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d died of signal %d (%s)", what, record->worker, record->signal,
                      strsignal(record->signal));
     else if (record->code == MAMUTO_ECRASH)
-        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d ended%s%s", what, record->worker, colon, text);
+        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d %s", what, record->worker,
+                     text[0] ? text : "ended");
     else
         mm_error_set(err, MAMUTO_EITEM, "%s failed with code %d%s%s", what, record->item_code, colon, text);
     err->item = item_of(map, record);

@@ -45,4 +45,8 @@ enum mm_peer_result mm_peer_zero(char *at, uint64_t bytes);
 bool mm_peer_allowed(int pid, uint64_t address, uint64_t expected);
 void mm_peer_fini(struct mm_peer *peer);
 
+/* What is known of an array that could not be copied. */
+#define MM_SAY_UNREADABLE "is not readable: its address is wrong, or it ends before its last item"
+#define MM_SAY_UNWRITABLE "the result is not writable: its address is wrong, it is read-only, or it ends before its last item"
+
 #endif

@@ -170,9 +170,9 @@ static int end_failed(struct mm_stage *stage)
                      "memory",
                      (unsigned long long)stage->bytes);
     else if (argument < 0)
-        mm_error_set(&stage->err, MAMUTO_EARGS, "the result is not writable: its array ends before its last item");
+        mm_error_set(&stage->err, MAMUTO_EARGS, MM_SAY_UNWRITABLE);
     else
-        mm_error_set(&stage->err, MAMUTO_EARGS, "argument %d is not readable: its array ends before its last item",
+        mm_error_set(&stage->err, MAMUTO_EARGS, "argument %d " MM_SAY_UNREADABLE,
                      argument);
     return end(stage, stage->job.failure);
 }

@@ -115,7 +115,7 @@ static void describe(const struct mm_death *death, struct mm_failure *failure, i
     *signal = WIFSIGNALED(death->status) ? WTERMSIG(death->status) : 0;
     failure->code = death->verdict == MM_VERDICT_TIMEOUT ? MAMUTO_ETIMEOUT : MAMUTO_ECRASH;
     if (WIFEXITED(death->status))
-        snprintf(failure->text, sizeof failure->text, "it called exit(%d)", WEXITSTATUS(death->status));
+        snprintf(failure->text, sizeof failure->text, "exited with status %d", WEXITSTATUS(death->status));
 }
 
 /* Killed by us, but for something else: for a map that it has left since, for the item before. */
@@ -136,7 +136,7 @@ static void zero(struct mm_board_map *map, uint64_t gen, uint32_t lane, char *at
         memset(at, 0, map->out.size);
     else if (mm_peer_zero(at, map->out.size) != MM_PEER_OK) { /* that is what it died of */
         struct mm_failure bad = { .code = MAMUTO_EARGS };
-        snprintf(bad.text, sizeof bad.text, "the result is not writable: its array ends before its last item");
+        snprintf(bad.text, sizeof bad.text, MM_SAY_UNWRITABLE);
         mm_record_add(map, gen, MAMUTO_NO_ITEM, (int)lane, 0, &bad);
         atomic_fetch_or(&map->stop, MM_STOP);
     }

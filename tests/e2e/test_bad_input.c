@@ -306,12 +306,18 @@ static void array_that_is_not_readable_is_named(void **state)
     mamuto_error_t err = { 0 };
     mamuto_call_t call = adding(mamuto_broadcast(a), mamuto_scatter(p, 2 * n));
     call.result = result;
-    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS, "argument 1 is not readable");
+    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS,
+                 "basic.add: argument 1 is not readable: its address is wrong, or it ends");
     e2e_good_map(m);
+    err = (mamuto_error_t){ 0 };
+    call.args[1] = mamuto_scatter((void *)page, 2 * n); /* an address that no array has */
+    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS,
+                 "basic.add: argument 1 is not readable: its address is wrong");
     err = (mamuto_error_t){ 0 };
     call.args[1] = mamuto_scatter(result, 2 * n);
     call.result = p;
-    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS, "the result is not writable");
+    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EARGS,
+                 "basic.add: the result is not writable: its address");
     e2e_good_map(m);
     munmap(p, page);
     free(result);

@@ -335,9 +335,9 @@ static void a_cancelled_map_ends_on_every_host(void **state)
 static void a_host_that_cannot_be_reached_is_done_without_unless_required(void **state)
 {
     (void)state;
-    mamuto_t *m = cluster_open(
-        "{\"hosts\": {\"localhost\": 1, \"gone\": {\"launch\": [\"sh\", \"-c\", \"echo no such place >&2; exit 3\"]}}}",
-        modules);
+    mamuto_t *m = cluster_open("{\"hosts\": {\"localhost\": 1, \"gone\": {\"agent\": \"none\", \"launch\": [\"sh\", "
+                               "\"-c\", \"echo no such place >&2; exit 3\"]}}}",
+                               modules);
     mamuto_host_t host = cluster_host(m, "gone");
     assert_string_equal(host.state, "lost");
     assert_non_null(strstr(host.reason, "host gone: "));
@@ -347,9 +347,11 @@ static void a_host_that_cannot_be_reached_is_done_without_unless_required(void *
     e2e_close(m);
     mamuto_error_t err = { 0 };
     mamuto_t *none = NULL;
-    mamuto_options_t options = { .config_text = "{\"hosts\": {\"localhost\": 1, \"gone\": {\"required\": true, "
-                                                "\"launch\": [\"sh\", \"-c\", \"exit 3\"]}}}",
-                                 .modules = modules };
+    mamuto_options_t options = {
+        .config_text = "{\"hosts\": {\"localhost\": 1, \"gone\": {\"required\": true, \"agent\": \"none\", "
+                       "\"launch\": [\"sh\", \"-c\", \"exit 3\"]}}}",
+        .modules = modules
+    };
     e2e_is_error(mamuto_open_wait(&none, &options, &err), &err, MAMUTO_EHOST, "host gone: ");
     assert_null(none);
 }

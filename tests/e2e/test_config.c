@@ -418,8 +418,8 @@ static void config_host_that_does_not_come_up_is_done_without(void **state)
     assert_non_null(hosts[1].reason);
     assert_int_equal(ask_number(m, "priority"), getpriority(PRIO_PROCESS, 0));
     e2e_close(m);
-    refused(&(mamuto_options_t){ .config_text = "{\"hosts\": {\"node1\": {\"launch\": [\"false\"]}}}" },
-            MAMUTO_ENOHOST, "no host is left: node1: ");
+    refused(&(mamuto_options_t){ .config_text = "{\"hosts\": {\"node1\": {\"launch\": [\"false\"]}}}" }, MAMUTO_ENOHOST,
+            "no host is left: node1: ");
     refused(&(mamuto_options_t){ .config_text = "{\"hosts\": {\"localhost\": 1, \"node1\": {\"launch\": "
                                                 "[\"false\"], \"required\": true}}}" },
             MAMUTO_EHOST, "node1, which is required: ");

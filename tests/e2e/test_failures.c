@@ -62,7 +62,8 @@ static void tries_of_an_item_have_a_time_limit_each(void **state)
                            .retries = 8, /* nine tries of 100 ms */
                            .item_timeout_ms = TIMEOUT_MS,
                            .on_error = MAMUTO_ON_ERROR_SKIP };
-    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EITEM, "tries.slow: 1 of 2 items failed; the first: item 0 failed with code 9");
+    e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_EITEM,
+                 "tries.slow: 1 of 2 items failed; the first: item 0 failed with code 9");
     assert_int_equal(err.item_code, 9);
     assert_int_equal(out[0], 0);
     assert_int_equal(out[1], 5);

@@ -139,8 +139,8 @@ static const struct cause causes[] = {
     { ACT_ABORT, MAMUTO_ECRASH, 0, SIGABRT, "died of signal 6" },
     { ACT_SEGFAULT, MAMUTO_ECRASH, 0, SIGSEGV, "died of signal 11" },
     { ACT_OVERFLOW, MAMUTO_ECRASH, 0, SIGSEGV, "died of signal 11" },
-    { ACT_EXIT, MAMUTO_ECRASH, 0, 0, "called exit(" },
-    { ACT_EXIT_RENEW, MAMUTO_ECRASH, 0, 0, "called exit(" },
+    { ACT_EXIT, MAMUTO_ECRASH, 0, 0, "exited with status" },
+    { ACT_EXIT_RENEW, MAMUTO_ECRASH, 0, 0, "exited with status" },
     { ACT_LOOP, MAMUTO_ETIMEOUT, 0, SIGKILL, "took longer than 600 ms" },
 };
 
@@ -150,7 +150,8 @@ static void is_of(const mamuto_error_t *err, const struct cause *cause, size_t i
 {
     e2e_is_error(err->code, err, cause->code, cause->text);
     char name[64];
-    snprintf(name, sizeof name, "item %zu", item);
+    assert_int_equal(strncmp(err->text, "items.", 6), 0);
+    snprintf(name, sizeof name, ": item %zu", item);
     e2e_is_error(err->code, err, cause->code, name);
     assert_int_equal(err->item, item);
     assert_int_equal(err->item_code, cause->item_code);

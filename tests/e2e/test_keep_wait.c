@@ -164,7 +164,7 @@ static void kept_array_is_reduced(void **state)
     assert_int_equal(mamuto_reduce(m, &call, NULL, &err), 0);
     assert_int_equal(mamuto_forget(handle), 0); /* the reduction's several runs hold it */
     e2e_is_error(mamuto_reduce_wait(m, &call, &err), &err, MAMUTO_EINVAL, "was forgotten");
-    for (int i = 0; i < 1000 && keep_extents(m); i++)
+    for (int i = 0; i < E2E_PATIENCE_MS && keep_extents(m); i++, e2e_nap())
         mamuto_forget(keep_x());
     assert_true(sum == 2 * MANY - 1);
     good_keep();

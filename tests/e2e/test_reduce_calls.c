@@ -107,7 +107,7 @@ static void bad_input_is_named(void **state)
     (void)state;
     uint64_t value[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
     double square[9];
-    REFUSED(MAMUTO_EFUNCTION, "call.fold is NULL", call.fold = NULL);
+    REFUSED(MAMUTO_EINVAL, "call.fold is NULL; it must name a function", call.fold = NULL);
     REFUSED(MAMUTO_EFUNCTION, "fold_f8", call.fold = "reduce.fold_f9");
     REFUSED(MAMUTO_EFUNCTION, "item_f8", call.function = "reduce.itm_f8");
     REFUSED(MAMUTO_ESIGNATURE, "is no fold", call.fold = "reduce.three");

@@ -551,6 +551,7 @@ static void kernel_of_variable_length_is_refused(void **state)
 {
     (void)state;
     static const char *const signatures[] = { "bytes -> f8", "f8, i4[*] -> f8", "f8 -> f8[*]" };
+    static const char *const columns[] = { ", column 1:", ", column 8:", ", column 10:" };
     for (int i = 0; i < 3; i++) {
         char text[256];
         mamuto_error_t err = { 0 };
@@ -559,7 +560,10 @@ static void kernel_of_variable_length_is_refused(void **state)
                          signatures[i]);
         e2e_write(path, text, (size_t)n);
         e2e_is_error(mamuto_load_wait(m, path, &err), &err, MAMUTO_ESIGNATURE,
-                     "has items of variable length, but a MAMUTO_KERNEL's are of fixed size");
+                     "an item of variable length, but a MAMUTO_KERNEL's are of fixed size");
+        assert_int_equal(err.line, 2);
+        assert_string_equal(err.file, path);
+        assert_non_null(strstr(err.text, columns[i]));
     }
 }
 

@@ -189,7 +189,7 @@ static void write_config_failing_allocations_write_nothing(void **state)
         assert_int_equal(err.code, code);
         assert_int_equal(access(file, F_OK), code ? -1 : 0);
     } while (made >= n++);
-    assert_true(n > 10);
+    assert_true(n > 5);
 }
 
 /* Random labels and folders, of bytes that JSON has to escape and of others: written, read, the same. */

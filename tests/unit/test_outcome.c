@@ -125,11 +125,11 @@ static void outcome_says_how_a_worker_died(void **state)
     map->flags = MM_MAP_FAIL_FAST;
     map->timeout_ms = 250;
     record(5, MAMUTO_ECRASH, 0, SIGSEGV, "");
-    record(6, MAMUTO_ECRASH, 0, 0, "it called exit(3)");
+    record(6, MAMUTO_ECRASH, 0, 0, "exited with status 3");
     record(7, MAMUTO_ETIMEOUT, 0, SIGKILL, "");
     expect(MAMUTO_ECRASH, "item 5: worker 1 died of signal 11");
     assert_int_equal(err.signal, SIGSEGV);
-    assert_non_null(strstr(seen[1].text, "item 6: worker 1 ended: it called exit(3)"));
+    assert_non_null(strstr(seen[1].text, "item 6: worker 1 exited with status 3"));
     assert_int_equal(seen[2].code, MAMUTO_ETIMEOUT);
     assert_non_null(strstr(seen[2].text, "item 7 took longer than 250 ms"));
 }

@@ -47,7 +47,7 @@ static void sweep_blames_by_how_the_worker_ended(void **state)
     handmade_claim(sweeping.board, 1, sweeping.map, MM_CLAIM_OWNED, true, 2, 5);
     sweeping_set_cursor(1, 20, 0, 0);
     assert_int_equal(sweeping_death_as(1, 3 << 8, MM_VERDICT_NONE), MM_SWEPT_SETTLED);
-    assert_string_equal(only_record()->text, "it called exit(3)");
+    assert_string_equal(only_record()->text, "exited with status 3");
     assert_int_equal(only_record()->signal, 0);
     sweeping_open_map(100, 10);
     handmade_claim(sweeping.board, 1, sweeping.map, MM_CLAIM_OWNED, true, 2, 5);

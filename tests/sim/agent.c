@@ -71,6 +71,18 @@ static void value_of(const struct lease *lease, uint64_t item, int host, void *o
         sim_value(item, lease->in[item - lease->lo], out, size);
 }
 
+/* They come before the items that they are about. */
+static void send_marks(struct sim_agent *agent, const struct lease *lease, uint64_t first, uint64_t n)
+{
+    unsigned char marks[4096];
+    struct mm_frame frame = {
+        .type = MM_FRAME_RESULT, .id = lease->id, .part = MM_WHAT_MARKS, .lo = first, .hi = first + n
+    };
+    for (uint64_t i = 0; i < n; i++)
+        marks[i] = sim_fails(first + i, agent->host->number);
+    sim_agent_sends(agent->link, &frame, marks, n);
+}
+
 /* Items that are done, side by side: one frame; or one item in slices. */
 static void send_items(struct sim_agent *agent, struct lease *lease, uint64_t first, uint64_t n)
 {
@@ -81,6 +93,8 @@ static void send_items(struct sim_agent *agent, struct lease *lease, uint64_t fi
         value_of(lease, first + i, agent->host->number, bytes + i * size, size);
         lease->state[first + i - lease->lo] = SENT;
     }
+    if (lease->call->body.flags & MM_CALL_MARKS)
+        send_marks(agent, lease, first, n);
     if (n > 1 || size <= agent->host->slice) {
         sim_agent_sends(agent->link, &frame, bytes, n * size);
         return;
@@ -105,17 +119,6 @@ static void send_ready(struct sim_agent *agent, struct lease *lease)
     }
 }
 
-static void send_marks(struct sim_agent *agent, const struct lease *lease)
-{
-    unsigned char marks[4096];
-    struct mm_frame frame = {
-        .type = MM_FRAME_RESULT, .id = lease->id, .part = MM_WHAT_MARKS, .lo = lease->lo, .hi = lease->hi
-    };
-    for (uint64_t i = lease->lo; i < lease->hi; i++)
-        marks[i - lease->lo] = sim_fails(i, agent->host->number);
-    sim_agent_sends(agent->link, &frame, marks, lease->hi - lease->lo);
-}
-
 static void end_lease(struct sim_agent *agent, struct lease *lease)
 {
     unsigned char body[BODY];
@@ -127,11 +130,8 @@ static void end_lease(struct sim_agent *agent, struct lease *lease)
         done.outcome.code = MAMUTO_ECANCELED;
     else if (lease->failed)
         done.outcome.code = MAMUTO_EITEM;
-    if (!lease->canceled && !stopped) {
-        if (lease->call->body.flags & MM_CALL_MARKS)
-            send_marks(agent, lease);
+    if (!lease->canceled && !stopped)
         send_ready(agent, lease);
-    }
     mm_put_done(&w, &done);
     send_whole(agent, MM_FRAME_DONE, lease->id, &w);
     lease->over = true;

@@ -310,7 +310,7 @@ static void make_world(void)
         world.hosts[world.n_hosts++] = (struct mm_config_host){ .label = labels[0], .local = true };
     for (int i = 0; i < world.n_others; i++)
         make_host(i);
-    world.length_ns = 0;
+    memset(sim_calls, 0, sizeof sim_calls);
     for (int k = 0; k < world.n_calls; k++) {
         make_call(k);
         world.length_ns += sim_calls[k].run.n * sim_local_item_ns;

@@ -238,21 +238,24 @@ static void refuse(struct mm_lease *lease, const mamuto_error_t *err)
     mm_error_copy(&call->refusal, err); /* to be told if nobody else can */
 }
 
+/* An item that another source was writing when it came is open again, if that one is gone meanwhile. */
 static void settle(struct mm_lease *lease, uint64_t failed)
 {
+    static const mamuto_error_t lacks = { .text = "the host that was sending it was lost" };
     struct mm_call *call = lease->call;
-    if (lease->kind == MM_LEASE_OWN)
-        call->done += lease->run.n - lease->given;
     if (lease->scratch) {
         mm_errors_trim(&lease->errors);
         each_open(lease, NULL, land);
-        revoke_others(lease);
+    } else {
+        call->failed += failed;
+        learn(lease);
+    }
+    if (lease->kind == MM_LEASE_OWN) {
+        call->done += lease->run.n - lease->given;
         return;
     }
-    call->failed += failed;
-    learn(lease);
-    if (lease->kind != MM_LEASE_OWN)
-        revoke_others(lease);
+    revoke_others(lease);
+    return_undone(lease, &lacks);
 }
 
 static bool is_the_hosts(int status)

@@ -67,12 +67,14 @@ struct mm_remote_lease {
     /* of the piece of the result that is coming */
     enum mm_remote_place { MM_REMOTE_AWAY_WITH_IT, MM_REMOTE_IN_PLACE, MM_REMOTE_IN_SCRATCH } place;
     uint64_t lo, next_offset; /* of an item that comes in several slices; 0: none does */
+    uint8_t *marks;           /* by item, as the agent says; they count for what is settled after; NULL: none have come */
     uint64_t settled, failed; /* items that were its to settle */
     mamuto_error_t *errors;   /* by item */
     uint32_t n_errors, room;
     uint64_t begun_ns;
     bool over;   /* to be reported */
     bool closed; /* nothing of it comes any more */
+    bool lacks;  /* some of its items were thrown away, as another source was writing them */
     int status;
     mamuto_error_t err;
 };

@@ -297,6 +297,8 @@ static void let_go(struct mm_node *node, struct mm_remote_lease *lease)
     else
         mm_claims_free(lease->claims);
     lease->claims = NULL;
+    mm_free(lease->marks);
+    lease->marks = NULL;
     lease->run->job = NULL;
     lease->run = NULL;
 }
@@ -347,14 +349,15 @@ static void remove_lease(struct mm_node *node, struct mm_remote_lease *lease)
     mm_free(lease);
 }
 
-/* Is there an item that nobody has settled or is about to? */
+/* Is there an item that nobody has settled or is about to? What was thrown away because another source was writing it may
+ * be open again: that one is gone. */
 static bool is_missing(const struct mm_remote_lease *lease)
 {
     enum mm_claim_of state = MM_ITEM_SETTLED;
     uint32_t source = 0;
     for (uint64_t at = lease->first, end = at + lease->n; at < end;) {
         at += mm_claims_look(lease->claims, at, end - at, &state, &source);
-        if (state == MM_ITEM_OPEN || (state == MM_ITEM_CLAIMED && source == lease->source))
+        if ((state == MM_ITEM_OPEN && !lease->lacks) || (state == MM_ITEM_CLAIMED && source == lease->source))
             return true;
     }
     return false;
@@ -431,6 +434,16 @@ void mm_remote_report_runs(struct mm_node *node)
         report(node, lease);
 }
 
+/* The next agent knows none of them. */
+static void end_calls(struct mm_node *node)
+{
+    for (struct mm_remote_call *call = node->calls, *next; call; call = next) {
+        next = call->next;
+        call->stale = true;
+        leave_call(node, call);
+    }
+}
+
 void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
 {
     for (struct mm_remote_lease *lease = node->leases; lease; lease = lease->next) {
@@ -447,9 +460,5 @@ void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
             remove_lease(node, lease);
         }
     }
-    for (struct mm_remote_call *call = node->calls, *next; call; call = next) { /* no other agent knows them */
-        next = call->next;
-        call->stale = true;
-        leave_call(node, call);
-    }
+    end_calls(node);
 }

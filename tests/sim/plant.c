@@ -1,0 +1,14 @@
+/* Bugs, planted at the places where files of the library call each other (--wrap of the linker), so that the library itself
+ * knows nothing of them; those of claims and of this machine's node are where those are simulated. Each must be found. */
+#include "core/team_node.h"
+#include "tests/sim/plant.h"
+#include "tests/sim/sim.h"
+
+int __wrap_mm_call_open(struct mm_call *call, struct mm_range range)
+{
+    if (sim_plant == SIM_PLANT_range_forgotten && call->n_sources > 1)
+        return 0;
+    if (sim_plant == SIM_PLANT_range_twice && __real_mm_call_open(call, range))
+        return MAMUTO_ENOMEM;
+    return __real_mm_call_open(call, range);
+}

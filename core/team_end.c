@@ -179,7 +179,7 @@ static void land(struct mm_lease *lease, struct mm_range range, const mamuto_err
     mm_team_log(call, lease->child, &span);
 }
 
-/* All of it has landed: who else has it can stop. */
+/* All of it has landed: who else has it can stop. Or what has not is being sent by somebody. */
 static void revoke_others(const struct mm_lease *ended)
 {
     for (struct mm_lease *lease = ended->call->leases; lease; lease = lease->next) {
@@ -187,6 +187,7 @@ static void revoke_others(const struct mm_lease *ended)
         uint32_t source;
         if (lease->kind == MM_LEASE_OWN || lease->revoked || !is_same_range(lease, ended))
             continue;
+        lease->copied = true;
         uint64_t n = mm_claims_look(ended->call->claims, ended->run.first, ended->run.n, &state, &source);
         if (state != MM_ITEM_SETTLED || n < ended->run.n)
             continue;

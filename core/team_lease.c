@@ -373,8 +373,8 @@ static bool has_copy(const struct mm_lease *of)
 static struct mm_lease *next_late(struct mm_call *call, const struct mm_child *idle)
 {
     for (struct mm_lease *lease = call->leases; lease; lease = lease->next)
-        if (lease->kind == MM_LEASE_RANGE && lease->child != idle && !lease->revoked && is_late(lease) &&
-            !has_copy(lease))
+        if (lease->kind == MM_LEASE_RANGE && lease->child != idle && !lease->revoked && !lease->copied &&
+            is_late(lease) && !has_copy(lease))
             return lease;
     return NULL;
 }

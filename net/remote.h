@@ -37,7 +37,7 @@ struct mm_remote_call {
     struct mm_remote_call *next;
     uint64_t id;   /* on the wire */
     uint64_t call; /* of core; 0: of one run alone */
-    unsigned n_leases;
+    unsigned n_leases, n_live; /* live: not revoked */
     bool ended;        /* END was sent, or will be with its last lease */
     bool stale;        /* its broadcast values were not sent whole: no lease can be added */
     struct mm_run run; /* the first of its runs: whose broadcast arguments are sent */

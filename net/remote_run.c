@@ -4,7 +4,7 @@
  *     └── cancel: CANCEL; sources dropped; told at once ──► revoked: what still comes is thrown away ──► DONE
  *
  * A lease that was revoked stays until its DONE, so that its id is known; its memory of the run is gone. Broadcast values of
- * a call belong to its first run's arrays: when the last lease of a call ends early, what of them was not sent is dropped,
+ * a call belong to its first run's arrays: when the last run of a call ends early, what of them was not sent is dropped,
  * and the call is stale: a later run of it is announced anew. Called on the loop's thread; reports come from the loop.
  */
 #include "core/alloc.h"
@@ -124,13 +124,11 @@ static void drop_broadcasts(struct mm_node *node, struct mm_remote_call *call)
     call->stale = true;
 }
 
-/* A lease less. The last one may have been the last user of the arrays. */
+/* A lease less. */
 static void leave_call(struct mm_node *node, struct mm_remote_call *call)
 {
     if (call->n_leases)
         return;
-    if (node->stream)
-        drop_broadcasts(node, call);
     if (!call->ended && !call->stale)
         return;
     if (node->stream)
@@ -271,6 +269,7 @@ int mm_remote_run(struct mm_node *node, struct mm_run *run, mamuto_error_t *err)
                                        .source = run->claims ? run->source : 1,
                                        .begun_ns = uv_hrtime() };
     call->n_leases++;
+    call->n_live++;
     *node->last_lease = lease;
     node->last_lease = &lease->next;
     node->n_leases++;
@@ -301,6 +300,8 @@ static void let_go(struct mm_node *node, struct mm_remote_lease *lease)
     lease->marks = NULL;
     lease->run->job = NULL;
     lease->run = NULL;
+    if (--lease->call->n_live == 0 && node->stream) /* nobody says that the arrays are still there */
+        drop_broadcasts(node, lease->call);
 }
 
 static void end_early(struct mm_node *node, struct mm_remote_lease *lease, int status, const char *text)

@@ -79,8 +79,8 @@ struct mm_lease {
     uint64_t given;               /* taken back from it */
     uint64_t begun_ns;
     uint64_t ahead; /* items that the child had when it began, its own among them */
-    bool revoked; /* cancelled: it has nothing left to do */
-    bool copied;  /* a copy of it has done what it could: what is missing is being sent, and is waited for */
+    bool revoked;   /* cancelled: it has nothing left to do */
+    bool copied;    /* a copy of it has done what it could: what is missing is being sent, and is waited for */
 };
 
 struct mm_range {

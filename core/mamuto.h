@@ -600,8 +600,8 @@ typedef struct {
 
 /* Data that the hosts are to keep. */
 typedef struct {
-    const char *type;             /* as in a signature: "f8[3]", "f8[d]", "bytes" */
-    mamuto_arg_t arg;             /* any kind but resident */
+    const char *type; /* as in a signature: "f8[3]", "f8[d]", "bytes" */
+    mamuto_arg_t arg; /* any kind but resident */
     /* Of the type's named dims, in order of first appearance. A call that uses what is kept gives its own signature's dims
      * in its own call.dims, those that this argument binds, too; other values than these are EARGS. */
     size_t dims[MAMUTO_MAX_DIMS];

@@ -36,11 +36,11 @@ void mm_errors_trim(struct mm_team_errors *errors)
 /* Without memory for one more, it is counted but not told of. */
 static void add_error(struct mm_team_errors *errors, const mamuto_error_t *err, const char *host)
 {
-    if (errors->n == 2 * MM_TEAM_ERRORS)
+    if (errors->n == 2 * (size_t)MM_TEAM_ERRORS)
         mm_errors_trim(errors);
     if (errors->n == errors->room) {
         size_t room = errors->room ? 2 * errors->room : 4;
-        room = room < 2 * MM_TEAM_ERRORS ? room : 2 * MM_TEAM_ERRORS;
+        room = room < 2 * (size_t)MM_TEAM_ERRORS ? room : 2 * (size_t)MM_TEAM_ERRORS;
         mamuto_error_t *more = mm_realloc(errors->at, room * sizeof *more);
         if (!more)
             return;

@@ -50,6 +50,7 @@ int mm_call_open(struct mm_call *call, struct mm_range range)
         call->open = more;
         call->open_room = room;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room */
     call->open[call->n_open++] = range;
     return 0;
 }
@@ -227,7 +228,10 @@ static double bytes_of_item(const struct mm_run *run)
     return bytes;
 }
 
-static uint64_t at_least_one(double items) { return items < 1 ? 1 : items < 0x1p62 ? (uint64_t)items : UINT64_C(1) << 62; }
+static uint64_t at_least_one(double items)
+{
+    return items < 1 ? 1 : items < 0x1p62 ? (uint64_t)items : UINT64_C(1) << 62;
+}
 
 /* Items of the next lease; 0: it is not worth a message. */
 static uint64_t size_of(const struct mm_call *call, const struct mm_child *child, const struct left *left)

@@ -32,7 +32,7 @@ struct mm_child {
     int code;
     char reason[512];                 /* why it is AWAY or OUT, where the node does not say */
     uint8_t modules[MM_TEAM_MODULES]; /* enum mm_module_at */
-    char **texts;                    /* by module: its functions, as it describes them, or why it refuses it */
+    char **texts;                     /* by module: its functions, as it describes them, or why it refuses it */
 };
 
 struct mm_team_module {
@@ -79,8 +79,8 @@ struct mm_lease {
     uint64_t given;               /* taken back from it */
     uint64_t begun_ns;
     uint64_t ahead; /* items that the child had when it began, its own among them */
-    bool revoked; /* cancelled: it has nothing left to do */
-    bool copied;  /* a copy of it has done what it could: what is missing is being sent, and is waited for */
+    bool revoked;   /* cancelled: it has nothing left to do */
+    bool copied;    /* a copy of it has done what it could: what is missing is being sent, and is waited for */
 };
 
 struct mm_range {
@@ -89,10 +89,10 @@ struct mm_range {
 
 /* What a child is to a call. */
 struct mm_team_part {
-    double rate;         /* items a ns; 0: not known */
-    double items, ns;    /* that were done, and what time it had leases; of late */
-    uint64_t since_ns;   /* that time counts from here */
-    uint64_t in_leases;  /* items that it has now */
+    double rate;        /* items a ns; 0: not known */
+    double items, ns;   /* that were done, and what time it had leases; of late */
+    uint64_t since_ns;  /* that time counts from here */
+    uint64_t in_leases; /* items that it has now */
     uint32_t n_leases;
     bool refused, had; /* had: it was given a lease, ever */
 };

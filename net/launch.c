@@ -112,7 +112,7 @@ static bool send_start(struct mm_launch *l)
                               .port_last = (uint16_t)host->data_port_last,
                               .cores = (uint32_t)host->cores,
                               .nice = host->nice,
-                              .pin = host->pin,
+                              .pin = (int32_t)host->pin,
                               .core_dumps = host->core_dumps,
                               .output = l->output,
                               .memory = l->info.memory,

@@ -35,12 +35,12 @@ struct mm_remote_module {
 /* A call as this agent knows it; leases of it come one after the other. */
 struct mm_remote_call {
     struct mm_remote_call *next;
-    uint64_t id;   /* on the wire */
-    uint64_t call; /* of core; 0: of one run alone */
+    uint64_t id;               /* on the wire */
+    uint64_t call;             /* of core; 0: of one run alone */
     unsigned n_leases, n_live; /* live: not revoked */
-    bool ended;        /* END was sent, or will be with its last lease */
-    bool stale;        /* its broadcast values were not sent whole: no lease can be added */
-    struct mm_run run; /* the first of its runs: whose broadcast arguments are sent */
+    bool ended;                /* END was sent, or will be with its last lease */
+    bool stale;                /* its broadcast values were not sent whole: no lease can be added */
+    struct mm_run run;         /* the first of its runs: whose broadcast arguments are sent */
     struct mm_remote_input {
         struct mm_source source; /* first */
         const struct mm_run *run;
@@ -67,7 +67,7 @@ struct mm_remote_lease {
     /* of the piece of the result that is coming */
     enum mm_remote_place { MM_REMOTE_AWAY_WITH_IT, MM_REMOTE_IN_PLACE, MM_REMOTE_IN_SCRATCH } place;
     uint64_t lo, next_offset; /* of an item that comes in several slices; 0: none does */
-    uint8_t *marks;           /* by item, as the agent says; they count for what is settled after; NULL: none have come */
+    uint8_t *marks; /* by item, as the agent says; they count for what is settled after; NULL: none have come */
     uint64_t settled, failed; /* items that were its to settle */
     mamuto_error_t *errors;   /* by item */
     uint32_t n_errors, room;

@@ -113,6 +113,7 @@ enum { MM_TLS_CONSTANTS(MM_TLS_ENUM) };
 struct mm_tls_library {
     void *handle;
     char name[64]; /* as it names itself: "OpenSSL 3.0.22 …" */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): they are declarations */
 #define MM_TLS_MEMBER(type_, name_, arguments_) type_(*name_) arguments_;
     MM_TLS_FUNCTIONS(MM_TLS_MEMBER)
 #undef MM_TLS_MEMBER

@@ -4,7 +4,7 @@
  * claim, then the compare-and-swap of the word, then owned. Done words are written after the results and before the claim
  * is cleared. So whoever looks, after a death, at words, entries, claims and done words in this order finds each grain
  * in one of them, or knows that it is lost (shm/sweep.c). The one move backwards, a stolen rest from the claim into the
- * thief's own word, is bracketed by lane.moves. tests/model/board.pml has these steps.
+ * thief's own word, is bracketed by lane.moves. tests/model/claim.pml has these steps.
  * Called by lanes only (workers, a helping caller), but for mm_returned_*: the master's.
  */
 #include "shm/claim.h"

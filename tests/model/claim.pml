@@ -1,6 +1,6 @@
 /*
  * A model of what makes a crash cost nothing: claim, commit, wake-up, crash, sweep and re-run (shm/claim.c,
- * shm/board.c, shm/park.c, shm/sweep.c). tests/model/run searches it whole with Spin, in several small shapes.
+ * shm/board.c, shm/park.c, shm/sweep.c); with ONCE, of maps in which no item is run twice (shm/once.c). tests/model/run searches it whole with Spin, in several small shapes.
  *
  * In it: one board slot, which MAPS maps use one after the other; LANES workers; one master; a kernel that kills
  * any worker between any two of its stores, DEATHS times in all, plus the item POISON, which kills whoever runs it;
@@ -11,7 +11,8 @@
  * done words come after the results; at on_done every item has a result or is listed as failed, and only items that
  * were being run singly at a death are listed; nothing is written for a map after its on_done, nor for the next map
  * of the board slot by a late worker; the returned ranges are never more than the deaths. A lost wake-up, or a grain
- * that nobody names, ends in a stuck state (only the labels end_ may be stuck in). LIVENESS: every map ends.
+ * that nobody names, ends in a stuck state (only the labels end_ may be stuck in). LIVENESS: every map ends. ONCE: no
+ * grain is begun twice, whoever dies, and only grains of a block that was named, and are not done, are failed for it.
  *
  * Not in it: memory order. Spin is sequentially consistent: each "fence" below marks where the C code needs
  * seq_cst; ThreadSanitizer and the unit tests look after that. Nor: several maps in flight, priorities, remote hosts,
@@ -43,6 +44,9 @@
  *   NEG_WAKE_ALL        the sweep wakes only lanes whose parked word is 1
  *   NEG_CANCEL          a cancelled map ends when all slots are empty, not when nobody is in it
  *   NEG_LEAVE           a worker that leaves a cancelled map does not tell the master
+ *   NEG_BLOCK_END       ONCE: a block's end is stored before its begin
+ *   NEG_BLOCK_STALE     ONCE: the block of an earlier chunk is left standing when the next one is owned
+ *   NEG_DONE_LATE       ONCE: a block's done words are stored after the next block is named
  */
 
 /* The shape. */
@@ -69,6 +73,9 @@
 #endif
 #ifndef WAKES
 #define WAKES 2
+#endif
+#ifndef BLOCK
+#define BLOCK 1             /* ONCE, where a grain is an item: grains of a block */
 #endif
 
 #define N_ENTRIES 4
@@ -128,6 +135,9 @@ byte in_gen[3];
 short slot[3];
 byte cursor[3];             /* item + 1; 0: no item begun */
 byte moves[3];
+#ifdef ONCE
+byte block_end[3];          /* the block that runs is from the cursor to there */
+#endif
 
 /* The master, the kernel, the fork server's socket. */
 bit polling;
@@ -145,6 +155,10 @@ byte stored;                /* items whose results are stored */
 byte failed;                /* items that the master has listed */
 byte blamed;                /* items that were being run singly at a death */
 bit finished;
+#ifdef ONCE
+byte ran;                   /* grains that were begun */
+byte named;                 /* grains of blocks that were named */
+#endif
 
 #define ANY_MESSAGE (death_message[0] || death_message[1] || death_message[2])
 #ifdef NEG_DEAF
@@ -212,7 +226,37 @@ inline reset(x) {
 }
 
 inline forget() {
-    d_step { gen = 0; seen = 0; k = 0; victim = 0; b = 0; e = 0; sf = 0; from = 0; ok = 0; rouse = 0 }
+    d_step {
+#ifdef ONCE
+        at = 0; last = 0;
+#endif
+        gen = 0; seen = 0; k = 0; victim = 0; b = 0; e = 0; sf = 0; from = 0; ok = 0; rouse = 0
+    }
+}
+
+/* set_cursor of shm/claim.c: two stores, but nobody looks at a block whose chunk is not owned yet. */
+#if defined(ONCE) && !defined(NEG_BLOCK_STALE)
+#define EMPTY_BLOCK atomic { block_end[me] = b; cursor[me] = b + 1 };
+#else
+#define EMPTY_BLOCK
+#endif
+
+/* mm_grain_commit, of the grains that have run. */
+inline once_done() {
+    do
+    :: atomic {
+            at < k;
+            assert(open_map == gen && !(done & (1 << at)) && (stored & (1 << at)));
+            done = done | (1 << at)
+        };
+        d_step {
+            assert(map_gen == gen || map_gen == 0);
+            n_done++;
+            ok = (n_done >= GRAINS);
+            at++
+        }
+    :: else -> break
+    od
 }
 
 inline forget_claim() {
@@ -225,6 +269,9 @@ proctype Worker(byte me) {
     short seen;
     byte from;      /* entry + 1 that the chunk came from */
     bit ok, rouse;
+#ifdef ONCE
+    byte at, last;  /* grains of the block: not done from here on; its end */
+#endif
 
 life:
     {
@@ -354,6 +401,7 @@ claim_steal: /* mm_claim_steal: any victim that has something */
                 :: else
                 fi
             };
+            EMPTY_BLOCK
             moves[me]++;
             d_step {
                 word[me] = WORD(gen, b + (e - b + 1) / 2, e);
@@ -368,6 +416,7 @@ unclaim:    /* somebody was faster */
             goto claim;
 
 own:
+            EMPTY_BLOCK
             slot[me] = SLOT(OWNED, b, e, sf);
 
 execute:    /* mm_chunk_run */
@@ -376,6 +425,10 @@ execute:    /* mm_chunk_run */
                 assert(((running[0] | running[1] | running[2]) & MASK(b, e)) == 0);
                 assert((done & MASK(b, e)) == 0);
                 running[me] = MASK(b, e);
+#ifdef ONCE
+                k = b; at = b;
+                goto once;
+#endif
                 if
                 :: sf == 0 -> stored = stored | MASK(b * ITEMS, e * ITEMS); k = b
                 :: else -> k = b * ITEMS + (sf >> 1); goto singly
@@ -429,20 +482,77 @@ singly:     /* mm_chunk_run_singly */
             :: atomic { k == e * ITEMS -> item_of[me] = 0; goto commit }
             od;
 
+#ifdef ONCE
+once:       /* mm_once_run */
+            atomic {
+                if
+                :: k == e -> goto once_end
+                :: else -> last = (k + BLOCK < e -> k + BLOCK : e)
+                fi;
+#ifdef NEG_BLOCK_END
+                block_end[me] = last
+#else
+                cursor[me] = k + 1 /* with the end of the block before: an empty one */
+#endif
+            };
+            d_step {
+#ifdef NEG_BLOCK_END
+                cursor[me] = k + 1;
+#else
+                block_end[me] = last;
+#endif
+                named = named | MASK(k, last)
+            };
+#ifdef NEG_DONE_LATE
+            once_done();
+#endif
+            do
+#ifdef POISON
+            :: k < last && k == POISON -> die(me)
+            :: d_step {
+                    k < last && k != POISON;
+#else
+            :: d_step {
+                    k < last;
+#endif
+                    assert(open_map == gen && !((ran | done | failed) & (1 << k)));
+                    ran = ran | (1 << k);
+                    stored = stored | (1 << k);
+                    k++
+                }
+            :: k == last -> break
+            od;
+#ifndef NEG_DONE_LATE
+            once_done();
+#endif
+            goto once;
+
+once_end:
+#ifdef NEG_DONE_LATE
+            once_done();
+#endif
+            atomic { at = 0; last = 0 };
+#endif
+
 commit:     /* ... then the slot, the entry, the count, the eventfd */
             atomic { slot[me] = NONE; running[me] = 0; k = e - b; b = 0; e = 0; sf = 0 };
+#ifdef ONCE
+            k = 0;                  /* they are counted already */
+#endif
 #if defined(RETURNS) && !defined(NO_TAKEN)
             if
             :: atomic { from != 0 -> entry[from - 1] = FREE; from = 0 }
             :: from == 0
             fi;
 #endif
+#ifndef ONCE
             d_step {
                 assert(map_gen == gen || map_gen == 0);
                 n_done = n_done + k;
                 ok = (n_done >= GRAINS);
                 k = 0
             };
+#endif
             /* fence */
             atomic {
                 if
@@ -583,6 +693,9 @@ submit: /* mm_board_reusable: nobody is in the slot's old map */
     n_done = 0;
     d_step {
         entry[0] = 0; entry[1] = 0; entry[2] = 0; entry[3] = 0;
+#ifdef ONCE
+        ran = 0; named = 0;
+#endif
         done = 0; stored = 0; failed = 0; blamed = 0; saw_death = 0; cancel = 0
     };
     d_step {
@@ -753,6 +866,23 @@ pass:
             :: dead & (1 << i) ->
                 n++;
                 s = slot[i];
+#ifdef ONCE
+                g = S_BEGIN(s);
+                do
+                :: S_STATE(s) == OWNED && g < S_END(s) ->
+                    if
+                    :: cursor[i] <= g + 1 && g < block_end[i] && !(done & (1 << g)) -> /* it may have run */
+                        assert(named & (1 << g));
+                        failed = failed | (1 << g);
+                        done = done | (1 << g);
+                        n_done++;
+                        lost = lost & ~(1 << g)
+                    :: else
+                    fi;
+                    g++
+                :: else -> g = 0; break
+                od;
+#else
                 if
                 :: S_STATE(s) == OWNED || (S_STATE(s) == INTENT && S_SINGLE(s)) -> single = single | S_MASK(s)
                 :: else
@@ -786,6 +916,7 @@ pass:
                     fi
                 :: else
                 fi;
+#endif
                 s = 0
             :: else
             fi;
@@ -886,7 +1017,11 @@ complete: /* on_done */
 #ifdef POISON
             assert(failed & (1 << POISON));
 #endif
+#ifdef ONCE
+            assert((failed & ~named) == 0 && (ran | failed) == ALL_GRAINS)
+#else
             assert((failed & ~blamed) == 0)
+#endif
         fi;
         open_map = 0
     };

@@ -71,10 +71,7 @@ static struct parcel *put(struct queue *queue, const struct mm_frame *frame, con
     return parcel;
 }
 
-static void drop_first(struct queue *queue)
-{
-    queue->first = queue->first->next;
-}
+static void drop_first(struct queue *queue) { queue->first = queue->first->next; }
 
 static uint64_t arrival(struct queue *queue, const struct sim_host *host)
 {
@@ -251,7 +248,8 @@ static void arrive_here(void *owner)
     link->silence = 0;
     if (code) {
         if (link->stream.error.code == MAMUTO_EPROTOCOL)
-            sim_broken("host %d, which has kept the protocol, is told: %s", link->host->number, link->stream.error.text);
+            sim_broken("host %d, which has kept the protocol, is told: %s", link->host->number,
+                       link->stream.error.text);
         end_link(link, "");
         return;
     }

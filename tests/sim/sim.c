@@ -330,10 +330,7 @@ static void close_world(void *unused)
     mm_node_team.close(world.team);
 }
 
-static bool is_over(void)
-{
-    return world.n_over == world.n_calls || world.no_host;
-}
+static bool is_over(void) { return world.n_over == world.n_calls || world.no_host; }
 
 static void run_seed(uint64_t seed)
 {

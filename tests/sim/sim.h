@@ -15,15 +15,15 @@ static const uint64_t SIM_US = 1000, SIM_MS = 1000000, SIM_S = 1000000000;
 
 /* ---- world.c: chance, clock, loop ------------------------------------------------------------------------------------ */
 
-uint64_t sim_below(uint64_t n);               /* [0, n) */
-bool sim_percent(unsigned percent);           /* true in so many cases of a hundred */
-uint64_t sim_about(uint64_t mean);            /* [mean/2, 3*mean/2] mostly, ten times that rarely */
-uint64_t sim_hash(uint64_t a, uint64_t b);    /* the same in each run */
+uint64_t sim_below(uint64_t n);            /* [0, n) */
+bool sim_percent(unsigned percent);        /* true in so many cases of a hundred */
+uint64_t sim_about(uint64_t mean);         /* [mean/2, 3*mean/2] mostly, ten times that rarely */
+uint64_t sim_hash(uint64_t a, uint64_t b); /* the same in each run */
 uint64_t sim_now(void);
 void sim_at(uint64_t delay_ns, void (*what)(void *owner), void *owner); /* an event */
-bool sim_step(void);                          /* the next event; false: there is none */
+bool sim_step(void);                                                    /* the next event; false: there is none */
 void sim_begin(uint64_t seed);
-void sim_end(void); /* frees what sim_keep has given */
+void sim_end(void);           /* frees what sim_keep has given */
 void *sim_keep(size_t bytes); /* zeroed; stays until the end of the seed: late events may look at it */
 /* Something is wrong: prints it with the seed, and ends the process. */
 __attribute__((format(printf, 1, 2), noreturn)) void sim_broken(const char *format, ...);
@@ -50,7 +50,7 @@ struct sim_call {
     unsigned char *in, *value, *result;
     size_t result_bytes;
     uint8_t *marks;
-    struct sim_item *items; /* from the first on */
+    struct sim_item *items;   /* from the first on */
     struct mm_claims *claims; /* the team's */
     int status;
     uint64_t failed;

@@ -7,6 +7,7 @@
 #   <!-- check: program -->           a program; run
 #   <!-- check: functions -->         functions for the fragment that follows
 #   <!-- check: fragment -->          statements; run, where m is a mapper with all modules
+#   <!-- check: fragment same -->     the same, with the functions of the fragment before
 #   <!-- check: prints -->            commands ("$ …") and what they print, apart from the figures
 # The examples in the head of core/mamuto.h are a module and a program, too.
 set -u
@@ -132,14 +133,18 @@ compile_and_run() { # block, source
 }
 
 check_programs() {
-    local file functions='' source
+    local file functions='' last='' source
     for file in "$work"/*; do
         source=$work/source.${file##*.}
         case $file in
         *-program.c) compile_and_run "$file" "$file" ;;
         *-functions.c) functions=$file ;;
-        *-fragment.*)
-            fragment "$functions" "$file" >"$source"
+        *-fragment*)
+            case $file in
+            *-same.c) ;;
+            *) last=$functions ;;
+            esac
+            fragment "$last" "$file" >"$source"
             compile_and_run "$file" "$source"
             functions=''
             ;;

@@ -68,7 +68,8 @@ void sim_check_write(const void *to, size_t n, int host);
 void sim_check_read(const void *from);
 /* What an item comes to on a host. */
 bool sim_fails(uint64_t item, int host);
-bool sim_kills(uint64_t item); /* an agent whose worker begins it */
+void sim_item_kills(uint64_t item); /* an agent has begun it */
+bool sim_kills(uint64_t item);      /* an agent whose worker begins it */
 void sim_value(uint64_t item, uint64_t in, void *out, size_t n);
 /* Who is at work in the master at this moment: of whom what comes is taken. Returns who was before. */
 int sim_act_for(int host, bool failing);
@@ -91,6 +92,7 @@ struct sim_host {
     struct mm_link *link; /* of its agent; NULL: none */
 };
 extern struct sim_host sim_hosts[SIM_HOSTS];
+extern unsigned sim_crashes; /* agents that died of themselves */
 enum sim_fault { SIM_CUT, SIM_RESET, SIM_CRASH, SIM_FREEZE, SIM_N_FAULTS };
 void sim_fault(struct sim_host *host, enum sim_fault fault);
 

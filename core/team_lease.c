@@ -395,7 +395,7 @@ static struct mm_lease *next_late(struct mm_call *call, const struct mm_child *i
 {
     for (struct mm_lease *lease = call->leases; lease; lease = lease->next)
         if (lease->kind == MM_LEASE_RANGE && lease->child != idle && !lease->revoked && !lease->copied &&
-            !lease->alone && is_late(lease) && !has_copy(lease))
+            lease->deaths < MM_DEATHS_OF_SUSPECTS && is_late(lease) && !has_copy(lease))
             return lease;
     return NULL;
 }
@@ -411,7 +411,7 @@ static void copy_late(struct mm_call *call)
         struct mm_lease *late = idle ? next_late(call, child) : NULL;
         if (!late)
             continue;
-        struct mm_range range = { late->run.first, late->run.n, 0 };
+        struct mm_range range = { late->run.first, late->run.n, late->deaths };
         child->full |= mm_lease_begin(call, child, MM_LEASE_COPY, range, &err) == MM_NODE_FULL;
     }
 }

@@ -170,6 +170,8 @@ void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source)
 {
     struct mm_link *link = (struct mm_link *)stream;
     struct parcel **at = &link->sources.first;
+    if (sim_plant == SIM_PLANT_sources_stay)
+        return;
     while (*at)
         if ((*at)->source == source)
             *at = (*at)->next;

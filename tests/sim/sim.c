@@ -370,7 +370,7 @@ static void on_crash(int number)
 {
     char text[64];
     int n = snprintf(text, sizeof text, "MAMUTO_SEED=%" PRIu64 ": signal %d\n", running, number);
-    if (sim_plant == SIM_PLANT_none && write(1, text, (size_t)n) < 0)
+    if (write(1, text, (size_t)n) < 0)
         _exit(4);
     signal(number, SIG_DFL);
     raise(number);
@@ -398,7 +398,7 @@ static bool is_found(enum sim_plant plant, uint64_t from, uint64_t n)
     if (child < 0 || waitpid(child, &status, 0) != child)
         return false;
     bool found = !WIFEXITED(status) || WEXITSTATUS(status) != 0;
-    printf("%-22s %s\n", sim_plant_names[plant], found ? "found" : "NOT FOUND");
+    printf("planted bug: %s: %s\n", sim_plant_names[plant], found ? "found" : "NOT FOUND");
     return found;
 }
 

@@ -121,7 +121,10 @@ bool sim_is_over(const struct mm_link *link);
     X(copy_in_place)      /* a copy here writes straight into the result */                                            \
     X(drain_in_place)     /* what is not this lease's to write is written all the same */                              \
     X(slice_settles)      /* an item is settled with the first of its slices */                                        \
-    X(revoked_writes)     /* a lease that was cancelled still writes */                                                \
+    X(sources_stay)       /* what is to be sent of a run that has ended is sent all the same */                        \
+    X(marks_at_once)      /* marks count for items that somebody else has settled */                                   \
+    X(deaths_forgotten)   /* what agents died of is given again as if nothing had been */                              \
+    X(deaths_blame_all)   /* all that an agent had when it died are failed */                                          \
     X(loss_untold)        /* leases of a lost agent stay in flight for ever */
 enum sim_plant {
 #define SIM_PLANT(name_) SIM_PLANT_##name_,

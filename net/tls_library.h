@@ -9,6 +9,7 @@
 
 struct bio_method_st;
 struct bio_st;
+struct engine_st;
 struct evp_md_st;
 struct ssl_cipher_st;
 struct ssl_ctx_st;
@@ -73,6 +74,8 @@ typedef int (*mm_tls_use_session_fn)(struct ssl_st *, const struct evp_md_st *, 
     X(const char *, ERR_reason_error_string, (unsigned long))                                                          \
     X(const char *, OpenSSL_version, (int))                                                                            \
     X(const struct evp_md_st *, EVP_sha256, (void))                                                                    \
+    X(int, EVP_Digest,                                                                                                 \
+      (const void *, size_t, unsigned char *, unsigned int *, const struct evp_md_st *, struct engine_st *))           \
     X(unsigned char *, HMAC,                                                                                           \
       (const struct evp_md_st *, const void *key, int, const unsigned char *, size_t, unsigned char *,                 \
        unsigned int *))                                                                                                \

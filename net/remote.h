@@ -102,7 +102,8 @@ struct mm_node {
     char reason[512];
     struct mm_launch *launch; /* NULL: none now */
     struct mm_link *channel, *stream;
-    bool up; /* UP has come */
+    bool up;   /* UP has come */
+    bool died; /* the agent has ended, and was not cut off */
     int workers;
     uint64_t memory;              /* bytes that the agent may hold of ours */
     uv_timer_t tick, soon, again; /* once a second; on the next turn; the next launch */

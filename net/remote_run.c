@@ -448,8 +448,10 @@ static void end_calls(struct mm_node *node)
 void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
 {
     for (struct mm_remote_lease *lease = node->leases; lease; lease = lease->next) {
-        if (lease->run && !lease->over && err)
+        if (lease->run && !lease->over && err) {
+            lease->run->died = node->died;
             end_early(node, lease, MAMUTO_EHOST, err->text);
+        }
         lease->closed = true;
     }
     for (struct mm_remote_lease *lease = node->leases, *next; lease; lease = next) {

@@ -196,7 +196,7 @@ static bool begin_chunk(struct sim_agent *agent, struct agent_worker *worker, st
         sim_item_begins(lease->lo + at, agent->host->number, false);
         if (!sim_kills(lease->lo + at))
             continue;
-        sim_item(lease->lo + at, NULL)->deaths++;
+        sim_item_kills(lease->lo + at);
         sim_agent_dies(agent->link);
         return false;
     }

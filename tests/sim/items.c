@@ -74,6 +74,15 @@ void sim_item_begins(uint64_t at, int host, bool copy)
     item->host = host;
 }
 
+/* Two of them without a lease of its own, one with; and each time perhaps somebody else, who copies it. */
+void sim_item_kills(uint64_t at)
+{
+    enum { MOST_DEATHS = 6 };
+    struct sim_item *item = sim_item(at, NULL);
+    if (++item->deaths > MOST_DEATHS)
+        sim_broken("item %llu kills a %uth agent", number(at), item->deaths);
+}
+
 void sim_item_stored_here(uint64_t at, bool failed)
 {
     struct sim_item *item = sim_item(at, NULL);

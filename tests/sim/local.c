@@ -52,7 +52,8 @@ static void end_job(struct mm_node *node, struct job *job)
     for (uint64_t i = run->first, gave = ended.gave; i < run->first + run->n && ended.failed; i++) {
         bool given = gave && i >= gave && i < gave + ended.gave_n;
         mamuto_error_t item = { 0 };
-        if (given || i >= ended.next || !sim_fails(i, SIM_LOCAL) || (!run->copy && sim_item(i, NULL)->host != SIM_LOCAL))
+        if (given || i >= ended.next || !sim_fails(i, SIM_LOCAL) ||
+            (!run->copy && sim_item(i, NULL)->host != SIM_LOCAL))
             continue;
         mm_error_set(&item, MAMUTO_EITEM, "it failed");
         item.item = i;
@@ -64,7 +65,10 @@ static void end_job(struct mm_node *node, struct job *job)
     look_for_work(node);
 }
 
-static bool is_over(const struct job *job) { return job->run && !job->running && (job->canceled || job->next >= job->end); }
+static bool is_over(const struct job *job)
+{
+    return job->run && !job->running && (job->canceled || job->next >= job->end);
+}
 
 static void end_jobs(void *owner)
 {
@@ -81,7 +85,8 @@ static void store(struct job *job, uint64_t item)
     sim_item(item, &call);
     const struct mm_run_arg *in = &run->in[0];
     unsigned char *out = (unsigned char *)run->result + (ptrdiff_t)item * run->result_stride;
-    bool failed = sim_fails(item, SIM_LOCAL), in_result = out >= call->result && out < call->result + call->result_bytes;
+    bool failed = sim_fails(item, SIM_LOCAL),
+         in_result = out >= call->result && out < call->result + call->result_bytes;
     uint64_t value;
     memcpy(&value, (const char *)in->data + (ptrdiff_t)item * in->stride, sizeof value);
     if (in_result && sim_item(item, NULL)->state != SIM_RUNNING)

@@ -37,9 +37,9 @@ struct mm_link {
     struct sim_agent *agent;
     struct mm_link_events events;
     void *owner;
-    struct queue whole, sources, there, here; /* to be written; on its way there, and here */
-    bool writing, closed, ended, cut, dead;   /* dead: the agent is */
-    size_t done;                              /* of the payload that is coming */
+    struct queue whole, sources, there, here;      /* to be written; on its way there, and here */
+    bool writing, closed, ended, cut, reset, dead; /* dead: the agent is */
+    size_t done;                                   /* of the payload that is coming */
     unsigned silence;
 };
 
@@ -54,6 +54,7 @@ struct mm_launch {
 };
 
 struct sim_host sim_hosts[SIM_HOSTS];
+unsigned sim_crashes;
 
 /* ---- queues ------------------------------------------------------------------------------------------------------------ */
 
@@ -71,10 +72,7 @@ static struct parcel *put(struct queue *queue, const struct mm_frame *frame, con
     return parcel;
 }
 
-static void drop_first(struct queue *queue)
-{
-    queue->first = queue->first->next;
-}
+static void drop_first(struct queue *queue) { queue->first = queue->first->next; }
 
 static uint64_t arrival(struct queue *queue, const struct sim_host *host)
 {
@@ -172,6 +170,8 @@ void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source)
 {
     struct mm_link *link = (struct mm_link *)stream;
     struct parcel **at = &link->sources.first;
+    if (sim_plant == SIM_PLANT_sources_stay)
+        return;
     while (*at)
         if ((*at)->source == source)
             *at = (*at)->next;
@@ -251,7 +251,8 @@ static void arrive_here(void *owner)
     link->silence = 0;
     if (code) {
         if (link->stream.error.code == MAMUTO_EPROTOCOL)
-            sim_broken("host %d, which has kept the protocol, is told: %s", link->host->number, link->stream.error.text);
+            sim_broken("host %d, which has kept the protocol, is told: %s", link->host->number,
+                       link->stream.error.text);
         end_link(link, "");
         return;
     }
@@ -294,7 +295,12 @@ void sim_agent_dies(struct mm_link *link)
     sim_agent_sends(link, &end, NULL, 0);
 }
 
-static void reset(void *owner) { end_link(owner, "reset by peer"); }
+static void reset(void *owner)
+{
+    struct mm_link *link = owner;
+    link->reset = true;
+    end_link(link, "no route to host");
+}
 
 void sim_fault(struct sim_host *host, enum sim_fault fault)
 {
@@ -314,6 +320,7 @@ void sim_fault(struct sim_host *host, enum sim_fault fault)
         sim_at(0, reset, link);
         break;
     case SIM_CRASH:
+        sim_crashes++;
         sim_agent_dies(link);
         break;
     case SIM_FREEZE:
@@ -341,6 +348,7 @@ const mamuto_error_t *mm_stream_error(const struct mm_stream *stream) { return &
 uint64_t mm_stream_received(const struct mm_stream *stream) { return stream->error.code != 0; }
 uint64_t mm_stream_sent(const struct mm_stream *stream) { return stream->error.code != 0; }
 struct mm_stream *mm_link_stream(struct mm_link *link) { return &link->stream; }
+bool mm_stream_is_cut(const struct mm_stream *stream) { return ((const struct mm_link *)stream)->reset; }
 double mm_link_rtt_us(const struct mm_link *link) { return (double)link->host->trip_ns / 1000; }
 unsigned mm_link_silence(struct mm_link *link) { return link->silence; }
 

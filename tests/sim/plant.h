@@ -6,5 +6,7 @@
 
 int __real_mm_call_open(struct mm_call *call, struct mm_range range);
 int __wrap_mm_call_open(struct mm_call *call, struct mm_range range);
+void __real_mm_team_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
+void __wrap_mm_team_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
 
 #endif

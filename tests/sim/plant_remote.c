@@ -14,8 +14,10 @@ int __wrap_mm_remote_on_result(struct mm_node *node, const struct mm_frame *fram
     struct mm_remote_lease *lease = mm_remote_find_lease(node, frame->id);
     int code = __real_mm_remote_on_result(node, frame, done, to);
     bool drained = lease && !*to && !frame->part && lease->run;
-    if (!code && drained && (sim_plant == SIM_PLANT_drain_in_place || (sim_plant == SIM_PLANT_revoked_writes && lease->over)))
+    if (!code && drained && sim_plant == SIM_PLANT_drain_in_place)
         *to = (char *)lease->run->result + (ptrdiff_t)frame->lo * lease->run->result_stride + frame->offset + done;
+    if (!code && *to && frame->part == MM_WHAT_MARKS && sim_plant == SIM_PLANT_marks_at_once)
+        *to = lease->run->marks + (frame->lo - lease->first) + done;
     return code;
 }
 

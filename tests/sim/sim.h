@@ -15,15 +15,15 @@ static const uint64_t SIM_US = 1000, SIM_MS = 1000000, SIM_S = 1000000000;
 
 /* ---- world.c: chance, clock, loop ------------------------------------------------------------------------------------ */
 
-uint64_t sim_below(uint64_t n);               /* [0, n) */
-bool sim_percent(unsigned percent);           /* true in so many cases of a hundred */
-uint64_t sim_about(uint64_t mean);            /* [mean/2, 3*mean/2] mostly, ten times that rarely */
-uint64_t sim_hash(uint64_t a, uint64_t b);    /* the same in each run */
+uint64_t sim_below(uint64_t n);            /* [0, n) */
+bool sim_percent(unsigned percent);        /* true in so many cases of a hundred */
+uint64_t sim_about(uint64_t mean);         /* [mean/2, 3*mean/2] mostly, ten times that rarely */
+uint64_t sim_hash(uint64_t a, uint64_t b); /* the same in each run */
 uint64_t sim_now(void);
 void sim_at(uint64_t delay_ns, void (*what)(void *owner), void *owner); /* an event */
-bool sim_step(void);                          /* the next event; false: there is none */
+bool sim_step(void);                                                    /* the next event; false: there is none */
 void sim_begin(uint64_t seed);
-void sim_end(void); /* frees what sim_keep has given */
+void sim_end(void);           /* frees what sim_keep has given */
 void *sim_keep(size_t bytes); /* zeroed; stays until the end of the seed: late events may look at it */
 /* Something is wrong: prints it with the seed, and ends the process. */
 __attribute__((format(printf, 1, 2), noreturn)) void sim_broken(const char *format, ...);
@@ -50,7 +50,7 @@ struct sim_call {
     unsigned char *in, *value, *result;
     size_t result_bytes;
     uint8_t *marks;
-    struct sim_item *items; /* from the first on */
+    struct sim_item *items;   /* from the first on */
     struct mm_claims *claims; /* the team's */
     int status;
     uint64_t failed;
@@ -68,7 +68,8 @@ void sim_check_write(const void *to, size_t n, int host);
 void sim_check_read(const void *from);
 /* What an item comes to on a host. */
 bool sim_fails(uint64_t item, int host);
-bool sim_kills(uint64_t item); /* an agent whose worker begins it */
+void sim_item_kills(uint64_t item); /* an agent has begun it */
+bool sim_kills(uint64_t item);      /* an agent whose worker begins it */
 void sim_value(uint64_t item, uint64_t in, void *out, size_t n);
 /* Who is at work in the master at this moment: of whom what comes is taken. Returns who was before. */
 int sim_act_for(int host, bool failing);
@@ -91,6 +92,7 @@ struct sim_host {
     struct mm_link *link; /* of its agent; NULL: none */
 };
 extern struct sim_host sim_hosts[SIM_HOSTS];
+extern unsigned sim_crashes; /* agents that died of themselves */
 enum sim_fault { SIM_CUT, SIM_RESET, SIM_CRASH, SIM_FREEZE, SIM_N_FAULTS };
 void sim_fault(struct sim_host *host, enum sim_fault fault);
 
@@ -119,7 +121,10 @@ bool sim_is_over(const struct mm_link *link);
     X(copy_in_place)      /* a copy here writes straight into the result */                                            \
     X(drain_in_place)     /* what is not this lease's to write is written all the same */                              \
     X(slice_settles)      /* an item is settled with the first of its slices */                                        \
-    X(revoked_writes)     /* a lease that was cancelled still writes */                                                \
+    X(sources_stay)       /* what is to be sent of a run that has ended is sent all the same */                        \
+    X(marks_at_once)      /* marks count for items that somebody else has settled */                                   \
+    X(deaths_forgotten)   /* what agents died of is given again as if nothing had been */                              \
+    X(deaths_blame_all)   /* all that an agent had when it died are failed */                                          \
     X(loss_untold)        /* leases of a lost agent stay in flight for ever */
 enum sim_plant {
 #define SIM_PLANT(name_) SIM_PLANT_##name_,

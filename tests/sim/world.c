@@ -174,14 +174,12 @@ void sim_trace(const char *format, ...)
 void sim_broken(const char *format, ...)
 {
     va_list args;
-    if (sim_plant == SIM_PLANT_none) {
-        printf("MAMUTO_SEED=%" PRIu64 ", %.3f ms: ", seed, (double)(now - SIM_S) / 1e6);
-        va_start(args, format);
-        vprintf(format, args);
-        va_end(args);
-        putchar('\n');
-        fflush(stdout);
-    }
+    printf("MAMUTO_SEED=%" PRIu64 ", %.3f ms: ", seed, (double)(now - SIM_S) / 1e6);
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
     _exit(3);
 }
 

@@ -83,7 +83,7 @@ static void note_rates(double begun)
 {
     look();
     for (size_t i = 0; i < check.n; i++)
-        if (!check.hosts[i].seconds && check.at[i].bytes_out >= check.hosts[i].before + RATE_BYTES)
+        if (check.hosts[i].seconds <= 0 && check.at[i].bytes_out >= check.hosts[i].before + RATE_BYTES)
             check.hosts[i].seconds = now_s() - begun;
 }
 

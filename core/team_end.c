@@ -113,7 +113,7 @@ static void fail_range(struct mm_lease *lease, struct mm_range range, const mamu
     }
     for (uint64_t i = range.first; i < range.first + range.n; i++)
         fail_item(lease, i, why);
-    mm_claims_settle(call->claims, range.first, range.n, lease->run.source);
+    mm_claims_settle(call->claims, range.first, range.n, lease->run.source); /* all that was claimed: it cannot fail */
     if (call->run->fail_fast)
         mm_call_stop(call, NULL);
 }

@@ -20,7 +20,7 @@ struct mm_claims {
     uint64_t settled;
 };
 
-enum { FIRST_ROOM = 4, SPARE = 2 }; /* a change adds two intervals at most */
+enum { FIRST_ROOM = 4 };
 
 struct mm_claims *mm_claims_new(uint64_t first, uint64_t n)
 {
@@ -107,9 +107,11 @@ static size_t cut(struct mm_claims *claims, uint64_t item)
     return i + 1;
 }
 
-static bool make_room(struct mm_claims *claims)
+/* A change cuts one interval in up to three. That of a whole one needs nothing. */
+static bool make_room(struct mm_claims *claims, uint64_t first, uint64_t n)
 {
-    if (claims->n + SPARE <= claims->room)
+    size_t i = find(claims, first), cuts = 0U + (claims->at[i].first != first) + (end_of(claims, i) != first + n);
+    if (claims->n + cuts <= claims->room)
         return true;
     struct interval *more = mm_realloc(claims->at, 2 * claims->room * sizeof *more);
     if (!more)
@@ -122,7 +124,7 @@ static bool make_room(struct mm_claims *claims)
 /* [first, first + n), which lies in one interval, becomes another state. */
 static int change(struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of state, uint32_t source)
 {
-    if (!make_room(claims))
+    if (!make_room(claims, first, n))
         return MAMUTO_ENOMEM;
     if (first + n < claims->end)
         cut(claims, first + n);

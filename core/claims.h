@@ -20,7 +20,8 @@ uint64_t mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t
                         uint32_t *source);
 /* Claims [first, first + n), all of it open, for a source. ENOMEM: nothing has changed. */
 int mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
-/* Items that a source has claimed, side by side, have their value, or have failed. ENOMEM: nothing has changed. */
+/* Items that a source has claimed, side by side, have their value, or have failed. ENOMEM: nothing has
+ * changed; never where it is all that the source has claimed there, as when it is settled right after. */
 int mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
 /* A source is gone: what it has claimed and not settled is open again. */
 void mm_claims_release(struct mm_claims *claims, uint32_t source);

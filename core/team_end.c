@@ -113,7 +113,7 @@ static void fail_range(struct mm_lease *lease, struct mm_range range, const mamu
     }
     for (uint64_t i = range.first; i < range.first + range.n; i++)
         fail_item(lease, i, why);
-    mm_claims_settle(call->claims, range.first, range.n, lease->run.source);
+    mm_claims_settle(call->claims, range.first, range.n, lease->run.source); /* all that was claimed: it cannot fail */
     if (call->run->fail_fast)
         mm_call_stop(call, NULL);
 }
@@ -170,14 +170,15 @@ static void land(struct mm_lease *lease, struct mm_range range, const mamuto_err
     for (uint64_t i = range.first; i < range.first + range.n; i++)
         memcpy((char *)to->result + (ptrdiff_t)i * to->result_stride,
                (const char *)from->result + (ptrdiff_t)i * from->result_stride, to->out_size);
+    const uint8_t *marks = from->marks + (range.first - from->first);
     if (to->marks)
-        memcpy(to->marks + (range.first - to->first), from->marks + (range.first - from->first), range.n);
+        memcpy(to->marks + (range.first - to->first), marks, range.n);
+    for (uint64_t i = 0; i < range.n; i++)
+        call->failed += marks[i];
     for (size_t i = 0; i < lease->errors.n; i++) {
         uint64_t unit = to->groups ? to->groups->group_items : 1, item = lease->errors.at[i].item / unit;
-        if (item - range.first >= range.n)
-            continue;
-        add_error(&call->errors, &lease->errors.at[i], mm_child_label(lease->child));
-        call->failed++;
+        if (item - range.first < range.n)
+            add_error(&call->errors, &lease->errors.at[i], mm_child_label(lease->child));
     }
     mm_claims_settle(call->claims, range.first, range.n, from->source);
     struct mm_run landed = *from;

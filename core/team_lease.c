@@ -95,9 +95,9 @@ static int take_scratch(struct mm_lease *lease, mamuto_error_t *err)
     struct mm_run *run = &lease->run;
     const struct mm_child *local = lease->child;
     uint64_t bytes;
-    if (__builtin_mul_overflow(run->n, run->out_size + (run->marks != NULL), &bytes))
+    if (__builtin_mul_overflow(run->n, run->out_size + 1, &bytes))
         return mm_error_set(err, MAMUTO_ENOMEM, "no memory for a copy of %llu items", (unsigned long long)run->n);
-    lease->scratch = local->ops->alloc(local->node, bytes ? bytes : 1, err);
+    lease->scratch = local->ops->alloc(local->node, bytes, err);
     if (!lease->scratch)
         return MAMUTO_ENOMEM;
     run->copy = true;
@@ -105,8 +105,6 @@ static int take_scratch(struct mm_lease *lease, mamuto_error_t *err)
     run->fail_fast = false;
     run->result = mm_span_array(lease->scratch, run->first * run->out_size);
     run->result_stride = (ptrdiff_t)run->out_size;
-    if (!run->marks)
-        return 0;
     run->marks = (uint8_t *)lease->scratch + run->n * run->out_size;
     memset(run->marks, 0, run->n);
     return 0;

@@ -161,6 +161,7 @@ static int on_bye(struct mm_node *node, const unsigned char *body, size_t n)
     const char *why = "";
     if (mm_get_bye(&bye, body, n, &why))
         return mm_remote_wrong(node, "BYE: %s", why);
+    node->died = true;
     return mm_remote_wrong(node, "the agent left: %s", bye.text);
 }
 
@@ -199,8 +200,8 @@ static int on_payload_end(void *owner, const struct mm_frame *frame) { return mm
 static void on_end(void *owner, const mamuto_error_t *err)
 {
     struct mm_node *node = owner;
-    node->died = node->stream && !mm_stream_is_cut(mm_link_stream(node->channel)) &&
-                 !mm_stream_is_cut(mm_link_stream(node->stream));
+    node->died |= err->code == MAMUTO_EHOST && node->stream && !mm_stream_is_cut(mm_link_stream(node->channel)) &&
+                  !mm_stream_is_cut(mm_link_stream(node->stream));
     mm_remote_lose_agent(node, err);
 }
 

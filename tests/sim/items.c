@@ -148,7 +148,8 @@ uint64_t __wrap_mm_claims_look(const struct mm_claims *claims, uint64_t first, u
 
 int __wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
 {
-    for (uint64_t i = first; i < first + n; i++) {
+    int code = __real_mm_claims_take(claims, first, n, source);
+    for (uint64_t i = first; i < first + n && !code; i++) {
         struct sim_item *item = sim_item(i, NULL);
         if (item->state != SIM_OPEN)
             sim_broken("host %d claims item %llu, which is %s, by host %d", acting, number(i),
@@ -157,13 +158,14 @@ int __wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, 
         item->host = acting;
         item->source = source;
     }
-    return __real_mm_claims_take(claims, first, n, source);
+    return code;
 }
 
 int __wrap_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
 {
     n -= sim_plant == SIM_PLANT_settle_less && n > 1;
-    for (uint64_t i = first; i < first + n; i++) {
+    int code = __real_mm_claims_settle(claims, first, n, source);
+    for (uint64_t i = first; i < first + n && !code; i++) {
         struct sim_item *item = sim_item(i, NULL);
         if (item->state != SIM_CLAIMED || item->source != source)
             sim_broken("item %llu is settled by source %u, which has not claimed it", number(i), source);
@@ -171,7 +173,7 @@ int __wrap_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n
         item->host = acting;
         item->failed = acting_fails || acting == SIM_TEAM || (acting == SIM_LOCAL && sim_fails(i, SIM_LOCAL));
     }
-    return __real_mm_claims_settle(claims, first, n, source);
+    return code;
 }
 
 static void open_again(struct sim_call *call, uint32_t source)

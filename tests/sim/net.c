@@ -250,7 +250,7 @@ static void arrive_here(void *owner)
     sim_act_for(before, false);
     link->silence = 0;
     if (code) {
-        if (link->stream.error.code == MAMUTO_EPROTOCOL)
+        if (link->stream.error.code == MAMUTO_EPROTOCOL && !sim_is_poor)
             sim_broken("host %d, which has kept the protocol, is told: %s", link->host->number,
                        link->stream.error.text);
         end_link(link, "");

@@ -31,6 +31,7 @@ const char *const sim_plant_names[SIM_N_PLANTS] = {
 #undef NAME
 };
 const struct mm_node_ops *const mm_node_kinds[MM_N_KINDS] = { &sim_local, &mm_node_remote };
+bool sim_is_poor;
 unsigned sim_fail_percent, sim_flaky_percent, sim_kill_permille;
 
 static struct world {
@@ -100,7 +101,7 @@ static void on_run(void *owner)
     int code = mm_node_team.run(world.team, &call->run, &err);
     if (!code)
         return;
-    if (code != MAMUTO_ENOHOST && code != MAMUTO_EHOST)
+    if (code != MAMUTO_ENOHOST && code != MAMUTO_EHOST && !(code == MAMUTO_ENOMEM && sim_is_poor))
         sim_broken("call %d cannot begin: %d, %s", call->number, code, err.text);
     call->ended = true;
     world.n_over++;
@@ -134,7 +135,7 @@ static void check_item(const struct sim_call *call, uint64_t i)
     if (call->marks && call->marks[i] != item->failed)
         sim_broken("call %d: item %" PRIu64 " of host %d has mark %d, but failed: %d", call->number, i, item->host,
                    call->marks[i], item->failed);
-    if (item->failed != item->told)
+    if (item->failed != item->told && !sim_is_poor)
         sim_broken("call %d: item %" PRIu64 " of host %d failed: %d, told: %d", call->number, i, item->host,
                    item->failed, item->told);
     if (item->failed && item->host != SIM_TEAM && !sim_fails(call->run.first + i, item->host))
@@ -162,7 +163,7 @@ static void check_ended(const struct sim_call *call, int status, uint64_t failed
             sim_broken("call %d has ended, but item %" PRIu64 " is at host %d", call->number, i, call->items[i].host);
     if (status == MAMUTO_ECANCELED && call->canceled)
         return;
-    if (status == MAMUTO_ENOHOST && !world.here)
+    if ((status == MAMUTO_ENOHOST && !world.here) || (status == MAMUTO_ENOMEM && sim_is_poor))
         return;
     if (call->run.fail_fast && (status == MAMUTO_ECRASH || status == MAMUTO_EITEM))
         return;
@@ -208,6 +209,16 @@ static void on_item_error(void *owner, struct mm_run *run, const mamuto_error_t 
 
 /* ---- the mapper's part ------------------------------------------------------------------------------------------------- */
 
+/* One of the next allocations fails; and again, later. */
+static void on_poverty(void *owner)
+{
+    (void)owner;
+    if (world.closing)
+        return;
+    mm_alloc_fail_at(1 + (long)sim_below(6));
+    sim_at(sim_below(world.length_ns) + SIM_US, on_poverty, NULL);
+}
+
 static void on_loaded(void *owner, uint32_t module, int status, const mamuto_error_t *err)
 {
     (void)owner, (void)module, (void)err;
@@ -215,6 +226,8 @@ static void on_loaded(void *owner, uint32_t module, int status, const mamuto_err
         sim_broken("the module is not loaded: %d", status);
     world.loaded = status == 0;
     world.no_host |= status != 0;
+    if (sim_is_poor)
+        sim_at(SIM_US, on_poverty, NULL);
     for (int k = 0; k < world.n_calls; k++) {
         uint64_t begin = k ? sim_below(world.length_ns) : 0;
         sim_at(begin, on_run, &sim_calls[k]);
@@ -316,6 +329,7 @@ static void make_world(void)
         make_call(k);
         world.length_ns += sim_calls[k].run.n * sim_local_item_ns;
     }
+    sim_is_poor = sim_percent(8);
     int n_faults = sim_percent(50) ? (int)sim_below(MOST_FAULTS) : 0;
     for (int i = 0; i < n_faults; i++)
         sim_at(50 * SIM_MS + sim_below(2 * world.length_ns), on_fault, NULL);
@@ -346,6 +360,7 @@ static void run_seed(uint64_t seed)
         if (++steps > MOST_STEPS)
             sim_broken("it does not end");
     }
+    mm_alloc_fail_at(0);
     if (!world.closing)
         close_world(NULL);
     while (!world.closed && steps++ < 2 * MOST_STEPS)

@@ -13,6 +13,8 @@ enum { SIM_HOSTS = 4, SIM_CALLS = 3, SIM_LOCAL = -1, SIM_TEAM = -2 };
 
 static const uint64_t SIM_US = 1000, SIM_MS = 1000000, SIM_S = 1000000000;
 
+extern bool sim_is_poor; /* now and then there is no memory: an error is right then, a wrong value never is */
+
 /* ---- world.c: chance, clock, loop ------------------------------------------------------------------------------------ */
 
 uint64_t sim_below(uint64_t n);            /* [0, n) */

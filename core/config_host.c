@@ -33,12 +33,9 @@ void *mm_config_own(struct mm_config *config, void *memory)
 
 static char cc[] = "cc", level[] = "-O3", native[] = "-march=native", contract[] = "-ffp-contract=off", math[] = "-lm";
 static char *cflags[] = { level, native, contract, NULL }, *libs[] = { math, NULL };
-const struct mm_config_host mm_config_host_defaults = { .cc = cc,
-                                                        .cflags = cflags,
-                                                        .libs = libs,
-                                                        .encrypt = true,
-                                                        .connect_timeout_ms = 10000,
-                                                        .inflight_bytes = 64 << 20 };
+const struct mm_config_host mm_config_host_defaults = {
+    .cc = cc, .cflags = cflags, .libs = libs, .encrypt = true, .connect_timeout_ms = 10000, .inflight_bytes = 64 << 20
+};
 
 int mm_config_add_host(struct mm_config *config, const struct mm_config_host *defaults, const char *label)
 {

@@ -15,7 +15,7 @@ struct mm_config_reader {
     const char *folder;            /* what relative paths are from; NULL: they stay */
     char name[MM_CONFIG_MAX_NAME]; /* the path, or "config", as messages show it */
     mamuto_error_t *err;
-    struct mm_config *config; /* that is being made */
+    struct mm_config *config;                       /* that is being made */
     struct mm_jsonpos_step at[MM_CONFIG_MAX_DEPTH]; /* the way to the value that is being read */
     size_t depth;
 };

@@ -600,8 +600,8 @@ typedef struct {
 
 /* Data that the hosts are to keep. */
 typedef struct {
-    const char *type;             /* as in a signature: "f8[3]", "f8[d]", "bytes" */
-    mamuto_arg_t arg;             /* any kind but resident */
+    const char *type; /* as in a signature: "f8[3]", "f8[d]", "bytes" */
+    mamuto_arg_t arg; /* any kind but resident */
     /* Of the type's named dims, in order of first appearance. A call that uses what is kept gives its own signature's dims
      * in its own call.dims, those that this argument binds, too; other values than these are EARGS. */
     size_t dims[MAMUTO_MAX_DIMS];
@@ -612,14 +612,17 @@ typedef struct {
 
 /* A host of a mapper. The strings live as long as the mapper, reason until the next call. */
 typedef struct {
-    const char *name;   /* of the config; "localhost" is this machine */
-    const char *state;  /* "starting", "up", "lost" */
-    const char *reason; /* why it is lost (for good, or until its workers are started anew), else NULL */
-    int cores;          /* workers */
-    uint64_t items;     /* settled there */
+    const char *name;  /* of the config; "localhost" is this machine */
+    const char *state; /* "starting", "up", "lost" */
+    const char *
+        reason; /* why it is lost (for good, or until it is back); up, why its stream is not as it might be; else NULL */
+    int cores;  /* workers */
+    uint64_t items; /* settled there */
     uint64_t bytes_out, bytes_in;
-    double rtt_us; /* 0: it is this machine */
-    double busy;   /* of the workers' time since it is up, so much went into items: 0 to 1 */
+    double rtt_us;         /* 0: it is this machine */
+    double busy;           /* of the workers' time since it is up, so much went into items: 0 to 1 */
+    const char *transport; /* "shm"; "tcp+tls", "tcp", "ssh", "launch" (in that channel); NULL: it is not up */
+    double login_ms;       /* from the beginning of its last launch until its agent was there; 0: it has none */
 } mamuto_host_t;
 
 /* What mamuto_open is given. NULL instead: this machine, all cores, no modules. */

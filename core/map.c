@@ -389,7 +389,8 @@ static void begin_queued(mamuto_t *m)
         int code = m->ops->run(m->node, &map->run, &err);
         if (code == MM_NODE_FULL)
             return;
-        m->lost |= code == MAMUTO_EHOST || code == MAMUTO_ENOHOST; /* what on_done begins anew is refused, not queued for ever */
+        m->lost |= code == MAMUTO_EHOST ||
+                   code == MAMUTO_ENOHOST; /* what on_done begins anew is refused, not queued for ever */
         m->n_begun++;
         take_out(&m->queued, map);
         if (code) {

@@ -99,7 +99,7 @@ struct mamuto {
     void (*on_close)(void *data);
     void (*on_host)(mamuto_t *m, const mamuto_host_t *host);
     char (*host_reasons)[512]; /* by host: of the last mamuto_host_t that was filled */
-    bool open_owed;        /* on_open has not come yet */
+    bool open_owed;            /* on_open has not come yet */
     mamuto_error_t open_error;
     void (*on_output)(mamuto_t *m, const char *host, int worker, int fd, const char *line, size_t n);
     const struct mm_node_ops *ops;

@@ -19,7 +19,8 @@
  * keep and on_kept.
  * SHARING. A call may be given to several nodes, as runs of parts of it; an item even to two, where one is slow. A run with
  * claims (core/claims.h) asks there before it writes an item's result, and settles it there; an item that it may not
- * write it leaves alone. When such a run ends early, what it has not settled is somebody else's.
+ * write it leaves alone. When such a run ends, what it has not settled is somebody else's; or nobody's, if who was writing it is
+ * gone.
  * LOSS. A node may lose its host for a while: each run ends with EHOST, on_state comes, workers() is 0 and run says EHOST
  * until on_state says that it is back, with modules and kept data as before.
  * FAILURE. An operation that returns non-zero did nothing. After on_lost the node is of no use: every run that it had has
@@ -73,6 +74,8 @@ struct mm_node_state {
     uint64_t items;               /* settled there */
     uint64_t bytes_out, bytes_in; /* of a host that is not this machine */
     double rtt_us;                /* 0: not known */
+    const char *transport;        /* of mamuto_host_t; NULL: it is not up */
+    double login_ms;
     double busy;
 };
 

@@ -112,6 +112,7 @@ struct mm_run {
     uint64_t call; /* runs of one number are of one call: the same function, arguments and arrays; 0: of none */
     struct mm_claims *claims; /* asked before a result is written (core/claims.h); NULL: all are this run's to write */
     uint32_t source;          /* what this run is there */
+    bool died; /* set by a node, with EHOST: the host's agent has ended, and was not cut off; an item may be why */
     bool copy; /* of what another run is late with, into scratch memory: who lands it has settled it, not the node */
 };
 

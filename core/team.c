@@ -73,7 +73,8 @@ static void on_state(void *owner)
         return;
     child->ops->describe(child->node, &state);
     bool up = child->ops->workers(child->node) > 0 && strcmp(state.state, "up") == 0;
-    if (child->state == MM_CHILD_UP && !up && !mm_child_is_local(child)) { /* this one's workers are only started anew */
+    if (child->state == MM_CHILD_UP && !up &&
+        !mm_child_is_local(child)) { /* this one's workers are only started anew */
         child->state = MM_CHILD_AWAY;
         child->code = MAMUTO_EHOST;
         snprintf(child->reason, sizeof child->reason, "%s", state.reason ? state.reason : "the host was lost");

@@ -4,8 +4,8 @@
  * stored before it was lost is not known. A lease of another host asks the claims before it writes, and settles there; when
  * it ends early, what it has not settled is open again, unless a copy of it is under way. A copy that ran here has its
  * results in scratch: what is still open is claimed, and copied into the result.
- * No item of a call with `once` runs twice: what a lost host had and did not settle has failed. Called from the events of
- * nodes.
+ * No item of a call with `once` runs twice: what a lost host had and did not settle has failed; so has an item that was
+ * alone on a host when it was the third one to die of it. Called from the events of nodes.
  */
 #include "core/alloc.h"
 #include "core/error.h"
@@ -36,11 +36,11 @@ void mm_errors_trim(struct mm_team_errors *errors)
 /* Without memory for one more, it is counted but not told of. */
 static void add_error(struct mm_team_errors *errors, const mamuto_error_t *err, const char *host)
 {
-    if (errors->n == 2 * MM_TEAM_ERRORS)
+    if (errors->n == 2 * (size_t)MM_TEAM_ERRORS)
         mm_errors_trim(errors);
     if (errors->n == errors->room) {
         size_t room = errors->room ? 2 * errors->room : 4;
-        room = room < 2 * MM_TEAM_ERRORS ? room : 2 * MM_TEAM_ERRORS;
+        room = room < 2 * (size_t)MM_TEAM_ERRORS ? room : 2 * (size_t)MM_TEAM_ERRORS;
         mamuto_error_t *more = mm_realloc(errors->at, room * sizeof *more);
         if (!more)
             return;
@@ -73,23 +73,27 @@ static bool is_same_range(const struct mm_lease *a, const struct mm_lease *b)
     return a->run.first == b->run.first && a->run.n == b->run.n;
 }
 
-/* Is a copy of it, or what it is a copy of, under way? */
-static bool is_covered(const struct mm_lease *ended)
+/* A copy of it, or what it is a copy of, that is under way. */
+static struct mm_lease *other_of(const struct mm_lease *ended)
 {
-    for (const struct mm_lease *lease = ended->call->leases; lease; lease = lease->next)
+    for (struct mm_lease *lease = ended->call->leases; lease; lease = lease->next)
         if (lease->kind != MM_LEASE_OWN && !lease->revoked && is_same_range(lease, ended))
-            return true;
-    return false;
+            return lease;
+    return NULL;
 }
 
-/* An item that may have run, and may not run again. */
+/* An item that may have run, and may not run again; or that kills whoever runs it. */
 static void fail_item(struct mm_lease *lease, uint64_t item, const mamuto_error_t *why)
 {
     struct mm_call *call = lease->call;
     const struct mm_run *run = call->run;
     mamuto_error_t err = { 0 };
-    mm_error_set(&err, MAMUTO_ECRASH, "item %llu may have run, and is not run again (once): %.300s",
-                 (unsigned long long)item, why->text);
+    if (run->once)
+        mm_error_set(&err, MAMUTO_ECRASH, "item %llu may have run, and is not run again (once): %.300s",
+                     (unsigned long long)item, why->text);
+    else
+        mm_error_set(&err, MAMUTO_ECRASH, "item %llu: %u agents have died while they had it: %.300s",
+                     (unsigned long long)item, lease->deaths, why->text);
     err.item = run->groups ? item * run->groups->group_items : item;
     add_error(&call->errors, &err, mm_child_label(lease->child));
     memset((char *)run->result + (ptrdiff_t)item * run->result_stride, 0, run->out_size);
@@ -117,7 +121,9 @@ static void fail_range(struct mm_lease *lease, struct mm_range range, const mamu
 static void return_range(struct mm_lease *lease, struct mm_range range, const mamuto_error_t *why)
 {
     mamuto_error_t err = { 0 };
-    if (lease->call->run->once) {
+    bool culprit = lease->alone && lease->run.died;
+    range.deaths = lease->deaths;
+    if (lease->call->run->once || culprit) {
         fail_range(lease, range, why);
         return;
     }
@@ -138,14 +144,18 @@ static void each_open(struct mm_lease *lease, const mamuto_error_t *why,
         uint32_t source;
         n = mm_claims_look(call->claims, at, end - at, &state, &source);
         if (state == MM_ITEM_OPEN)
-            what(lease, (struct mm_range){ at, n }, why);
+            what(lease, (struct mm_range){ at, n, 0 }, why);
     }
 }
 
 static void return_undone(struct mm_lease *lease, const mamuto_error_t *why)
 {
+    struct mm_lease *other = other_of(lease);
     mm_claims_release(lease->call->claims, lease->run.source);
-    if (!lease->call->ending && !is_covered(lease))
+    lease->deaths += lease->run.died;
+    if (other)
+        other->deaths += lease->run.died;
+    else if (!lease->call->ending)
         each_open(lease, why, return_range);
 }
 
@@ -179,7 +189,7 @@ static void land(struct mm_lease *lease, struct mm_range range, const mamuto_err
     mm_team_log(call, lease->child, &span);
 }
 
-/* All of it has landed: who else has it can stop. */
+/* All of it has landed: who else has it can stop. Or what has not is being sent by somebody. */
 static void revoke_others(const struct mm_lease *ended)
 {
     for (struct mm_lease *lease = ended->call->leases; lease; lease = lease->next) {
@@ -187,6 +197,7 @@ static void revoke_others(const struct mm_lease *ended)
         uint32_t source;
         if (lease->kind == MM_LEASE_OWN || lease->revoked || !is_same_range(lease, ended))
             continue;
+        lease->copied = true;
         uint64_t n = mm_claims_look(ended->call->claims, ended->run.first, ended->run.n, &state, &source);
         if (state != MM_ITEM_SETTLED || n < ended->run.n)
             continue;
@@ -238,21 +249,24 @@ static void refuse(struct mm_lease *lease, const mamuto_error_t *err)
     mm_error_copy(&call->refusal, err); /* to be told if nobody else can */
 }
 
+/* An item that another source was writing when it came is open again, if that one is gone meanwhile. */
 static void settle(struct mm_lease *lease, uint64_t failed)
 {
+    static const mamuto_error_t lacks = { .text = "the host that was sending it was lost" };
     struct mm_call *call = lease->call;
-    if (lease->kind == MM_LEASE_OWN)
-        call->done += lease->run.n - lease->given;
     if (lease->scratch) {
         mm_errors_trim(&lease->errors);
         each_open(lease, NULL, land);
-        revoke_others(lease);
+    } else {
+        call->failed += failed;
+        learn(lease);
+    }
+    if (lease->kind == MM_LEASE_OWN) {
+        call->done += lease->run.n - lease->given;
         return;
     }
-    call->failed += failed;
-    learn(lease);
-    if (lease->kind != MM_LEASE_OWN)
-        revoke_others(lease);
+    revoke_others(lease);
+    return_undone(lease, &lacks);
 }
 
 static bool is_the_hosts(int status)
@@ -289,6 +303,7 @@ static void end_lease(struct mm_lease *lease, int status, uint64_t failed, const
     mm_lease_log(lease);
     take_out(lease);
     child->n_leases--;
+    child->n_alone -= lease->alone;
     child->full = false;
     struct mm_team_part *part = &lease->call->parts[child - child->team->children];
     part->n_leases--;

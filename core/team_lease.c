@@ -7,6 +7,7 @@
  * this machine when its own part is done.
  * At the end, what a host is late with is copied to one that is idle; who lands an item first has settled it
  * (core/claims.h). Not with `once`. A copy on this machine runs into scratch memory.
+ * What two agents died of, perhaps, is given item by item, to hosts that have nothing else: the third death names the item.
  * Calls are served by priority, but each MM_PLAIN_TURN-th time the oldest one first.
  */
 #include "core/alloc.h"
@@ -38,7 +39,7 @@ bool mm_child_will(const struct mm_child *child, const struct mm_call *call)
 int mm_call_open(struct mm_call *call, struct mm_range range)
 {
     struct mm_range *last = call->n_open ? &call->open[call->n_open - 1] : NULL;
-    if (last && last->first + last->n == range.first) {
+    if (last && last->first + last->n == range.first && last->deaths == range.deaths) {
         last->n += range.n;
         return 0;
     }
@@ -50,9 +51,12 @@ int mm_call_open(struct mm_call *call, struct mm_range range)
         call->open = more;
         call->open_room = room;
     }
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room */
     call->open[call->n_open++] = range;
     return 0;
 }
+
+static bool is_suspect(const struct mm_range *range) { return range->deaths >= MM_DEATHS_OF_SUSPECTS; }
 
 /* --- one lease ---------------------------------------------------------------------------------------------------------- */
 
@@ -66,6 +70,7 @@ static void fill(struct mm_lease *lease, struct mm_range range)
     run->first = range.first;
     run->n = range.n;
     run->job = NULL;
+    run->died = false;
     run->call = lease->call->number;
     run->source = ++lease->call->n_sources;
     run->claims = lease->kind == MM_LEASE_OWN || mm_child_is_local(lease->child) ? NULL : lease->call->claims;
@@ -128,6 +133,7 @@ static void link_lease(struct mm_lease *lease)
         call->leases->previous = lease;
     call->leases = lease;
     lease->child->n_leases++;
+    lease->child->n_alone += lease->alone;
     if (part->n_leases++ == 0)
         part->since_ns = lease->begun_ns;
     part->in_leases += lease->run.n;
@@ -145,6 +151,8 @@ int mm_lease_begin(struct mm_call *call, struct mm_child *child, enum mm_lease_k
     lease->child = child;
     lease->kind = kind;
     lease->begun_ns = uv_hrtime();
+    lease->deaths = range.deaths;
+    lease->alone = is_suspect(&range) && !mm_child_is_local(child);
     fill(lease, range);
     if (kind == MM_LEASE_OWN && range.n == call->run->n) { /* the caller works on that, and waits for it */
         lease->run.wait = call->run->wait;
@@ -227,7 +235,10 @@ static double bytes_of_item(const struct mm_run *run)
     return bytes;
 }
 
-static uint64_t at_least_one(double items) { return items < 1 ? 1 : items < 0x1p62 ? (uint64_t)items : UINT64_C(1) << 62; }
+static uint64_t at_least_one(double items)
+{
+    return items < 1 ? 1 : items < 0x1p62 ? (uint64_t)items : UINT64_C(1) << 62;
+}
 
 /* Items of the next lease; 0: it is not worth a message. */
 static uint64_t size_of(const struct mm_call *call, const struct mm_child *child, const struct left *left)
@@ -248,18 +259,32 @@ static uint64_t size_of(const struct mm_call *call, const struct mm_child *child
     return at_least_one(child->config->inflight_bytes && most < size ? most : size);
 }
 
-/* Takes a range of at most so many items: what is open, or of this machine's. */
-static bool take(struct mm_call *call, uint64_t want, struct mm_range *range)
+/* What is open, and may be given to the child: the last that was opened. */
+static bool take_open(struct mm_call *call, const struct mm_child *child, uint64_t want, struct mm_range *range)
 {
-    const struct mm_child *local = mm_team_local(call->team);
-    if (call->n_open) {
-        struct mm_range *last = &call->open[call->n_open - 1];
-        range->n = want < last->n ? want : last->n;
-        range->first = last->first + last->n - range->n;
-        last->n -= range->n;
-        call->n_open -= last->n == 0;
+    for (size_t i = call->n_open; i-- > 0;) {
+        struct mm_range *open = &call->open[i];
+        bool alone = is_suspect(open) && !mm_child_is_local(child);
+        if (alone && child->n_leases)
+            continue;
+        *range = *open;
+        range->n = alone ? 1 : want < open->n ? want : open->n;
+        range->first = open->first + open->n - range->n;
+        open->n -= range->n;
+        if (!open->n)
+            *open = call->open[--call->n_open];
         return true;
     }
+    return false;
+}
+
+/* Takes a range of at most so many items for a child: what is open, or of this machine's. */
+static bool take(struct mm_call *call, const struct mm_child *child, uint64_t want, struct mm_range *range)
+{
+    const struct mm_child *local = mm_team_local(call->team);
+    if (take_open(call, child, want, range))
+        return true;
+    range->deaths = 0;
     for (struct mm_lease *lease = call->leases; lease && local->ops->give_back; lease = lease->next) {
         if (lease->kind != MM_LEASE_OWN)
             continue;
@@ -301,7 +326,7 @@ static bool give_one(struct mm_call *call, struct mm_child *child, struct left *
     mamuto_error_t err;
     uint64_t want = size_of(call, child, left);
     err.code = 0; /* large: its code alone says whether it is filled */
-    if (!want || !take(call, want, &range))
+    if (!want || !take(call, child, want, &range))
         return false;
     left->items -= range.n < left->items ? range.n : left->items;
     left->own -= range.n < left->own ? range.n : left->own;
@@ -313,7 +338,7 @@ static bool give_one(struct mm_call *call, struct mm_child *child, struct left *
 
 static bool has_room(const struct mm_child *child, const struct mm_call *call)
 {
-    return !child->full && child->n_leases < LEASES_PER_CHILD &&
+    return !child->full && !child->n_alone && child->n_leases < LEASES_PER_CHILD &&
            call->parts[child - call->team->children].n_leases < LEASES_PER_CALL && mm_child_can(child, call);
 }
 
@@ -343,7 +368,7 @@ static void serve_local(struct mm_call *call)
     struct mm_range range;
     if (call->ending || !call->n_open || local->full || !mm_child_can(local, call) || call->parts[0].n_leases)
         return;
-    (void)take(call, UINT64_MAX, &range);
+    (void)take(call, local, UINT64_MAX, &range);
     int code = mm_lease_begin(call, local, MM_LEASE_OWN, range, &err);
     if (code)
         put_back(call, local, range, code, &err);
@@ -369,8 +394,8 @@ static bool has_copy(const struct mm_lease *of)
 static struct mm_lease *next_late(struct mm_call *call, const struct mm_child *idle)
 {
     for (struct mm_lease *lease = call->leases; lease; lease = lease->next)
-        if (lease->kind == MM_LEASE_RANGE && lease->child != idle && !lease->revoked && is_late(lease) &&
-            !has_copy(lease))
+        if (lease->kind == MM_LEASE_RANGE && lease->child != idle && !lease->revoked && !lease->copied &&
+            lease->deaths < MM_DEATHS_OF_SUSPECTS && is_late(lease) && !has_copy(lease))
             return lease;
     return NULL;
 }
@@ -382,11 +407,11 @@ static void copy_late(struct mm_call *call)
     for (size_t i = 0; i < call->team->n_children; i++) {
         struct mm_child *child = &call->team->children[i];
         mamuto_error_t err = { 0 };
-        bool idle = !call->parts[i].n_leases && !child->full && mm_child_can(child, call);
+        bool idle = !call->parts[i].n_leases && !child->full && !child->n_alone && mm_child_can(child, call);
         struct mm_lease *late = idle ? next_late(call, child) : NULL;
         if (!late)
             continue;
-        struct mm_range range = { late->run.first, late->run.n };
+        struct mm_range range = { late->run.first, late->run.n, late->deaths };
         child->full |= mm_lease_begin(call, child, MM_LEASE_COPY, range, &err) == MM_NODE_FULL;
     }
 }

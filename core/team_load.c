@@ -141,9 +141,8 @@ void mm_team_free_modules(struct mm_node *team)
 bool mm_team_has_modules(const struct mm_child *child, const struct mm_run *run)
 {
     const struct mm_function *fold = run->groups ? run->groups->fold : NULL;
-    return mm_child_is_local(child) ||
-           ((!run->function || child->modules[run->function->module] == MM_MODULE_THERE) &&
-            (!fold || child->modules[fold->module] == MM_MODULE_THERE));
+    return mm_child_is_local(child) || ((!run->function || child->modules[run->function->module] == MM_MODULE_THERE) &&
+                                        (!fold || child->modules[fold->module] == MM_MODULE_THERE));
 }
 
 bool mm_team_will_have_modules(const struct mm_child *child, const struct mm_run *run)
@@ -183,7 +182,8 @@ static void compare(struct mm_child *child, uint32_t module)
     }
     char here[LINE], there[LINE];
     other_line(mine, theirs, here, there, LINE);
-    mm_error_set(&why, MAMUTO_EMODULE, "module %.150s is another one there: it has %.100s, where this machine's has %.100s",
+    mm_error_set(&why, MAMUTO_EMODULE,
+                 "module %.150s is another one there: it has %.100s, where this machine's has %.100s",
                  *path ? path : "(the program itself)", *there ? there : "no more functions",
                  *here ? here : "no more functions");
     refuse(child, module, &why);

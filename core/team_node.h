@@ -27,12 +27,12 @@ struct mm_child {
     enum mm_child_state state;
     bool expelled, closing; /* to be closed; on_closed is owed */
     bool full;              /* until one of its runs has ended */
-    uint32_t n_leases;
+    uint32_t n_leases, n_alone;
     uint64_t landed; /* items of copies that ran there, which its node does not count */
     int code;
     char reason[512];                 /* why it is AWAY or OUT, where the node does not say */
     uint8_t modules[MM_TEAM_MODULES]; /* enum mm_module_at */
-    char **texts;                    /* by module: its functions, as it describes them, or why it refuses it */
+    char **texts;                     /* by module: its functions, as it describes them, or why it refuses it */
 };
 
 struct mm_team_module {
@@ -59,6 +59,12 @@ struct mm_team_errors {
     size_t n, room;
 };
 
+struct mm_range {
+    uint64_t first, n;
+    uint32_t deaths; /* agents that died while they had it */
+};
+enum { MM_DEATHS_OF_SUSPECTS = 2 }; /* from then on its items are given singly, so that a death says which one it was */
+
 enum mm_lease_kind {
     MM_LEASE_OWN,   /* this machine's: others are given of it */
     MM_LEASE_RANGE, /* another host's */
@@ -78,20 +84,19 @@ struct mm_lease {
     char *scratch;                /* of a copy on this machine: results, then marks */
     uint64_t given;               /* taken back from it */
     uint64_t begun_ns;
-    uint64_t ahead; /* items that the child had when it began, its own among them */
-    bool revoked; /* cancelled: it has nothing left to do */
-};
-
-struct mm_range {
-    uint64_t first, n;
+    uint64_t ahead;  /* items that the child had when it began, its own among them */
+    uint32_t deaths; /* of its range */
+    bool alone;      /* a suspect: its host has nothing else */
+    bool revoked;    /* cancelled: it has nothing left to do */
+    bool copied;     /* a copy of it has done what it could: what is missing is being sent, and is waited for */
 };
 
 /* What a child is to a call. */
 struct mm_team_part {
-    double rate;         /* items a ns; 0: not known */
-    double items, ns;    /* that were done, and what time it had leases; of late */
-    uint64_t since_ns;   /* that time counts from here */
-    uint64_t in_leases;  /* items that it has now */
+    double rate;        /* items a ns; 0: not known */
+    double items, ns;   /* that were done, and what time it had leases; of late */
+    uint64_t since_ns;  /* that time counts from here */
+    uint64_t in_leases; /* items that it has now */
     uint32_t n_leases;
     bool refused, had; /* had: it was given a lease, ever */
 };

@@ -105,7 +105,7 @@ static int no_host(struct mm_node *team, mamuto_error_t *err)
 /* This machine has all of it at first, where it computes; else it is nobody's. */
 static int begin(struct mm_call *call, mamuto_error_t *err)
 {
-    struct mm_range all = { call->run->first, call->run->n };
+    struct mm_range all = { call->run->first, call->run->n, 0 };
     struct mm_child *local = mm_team_local(call->team);
     if (mm_child_can(local, call))
         return mm_lease_begin(call, local, MM_LEASE_OWN, all, err);

@@ -38,10 +38,7 @@ static void describe(const struct mm_child *child, struct mm_node_state *state)
         state->reason = child->reason;
 }
 
-size_t mm_team_hosts(const struct mm_node *team)
-{
-    return team->n_children - !mm_child_computes(&team->children[0]);
-}
+size_t mm_team_hosts(const struct mm_node *team) { return team->n_children - !mm_child_computes(&team->children[0]); }
 
 void mm_team_describe_host(struct mm_node *team, size_t host, struct mm_node_state *state)
 {

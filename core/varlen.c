@@ -69,7 +69,8 @@ static bool sum_short(const struct mm_varlen_parts *parts, const mm_varlen_recor
     for (uint64_t i = 0; i < n; i++) {
         uint64_t place = mm_varlen_place(records[i]), some = mm_varlen_short(records[i]);
         uint64_t behind = (place & (MM_VARLEN_SECOND - 1)) + some;
-        outside |= (parts->bytes[place / MM_VARLEN_SECOND] - behind) & (some ? UINT64_MAX : 0); /* below 0: its top bit */
+        outside |=
+            (parts->bytes[place / MM_VARLEN_SECOND] - behind) & (some ? UINT64_MAX : 0); /* below 0: its top bit */
         any_long |= some == MM_VARLEN_LONG;
         bytes += some;
     }

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "net/agent.h"
 #include "shm/clock.h"
+#include "shm/park.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -136,8 +137,7 @@ void mm_agent_engine_fds(const struct mm_agent *agent, struct pollfd fds[MM_AGEN
 /* Looks at every map, having said before that it is about to sleep. */
 static void check_all(struct mm_agent *agent)
 {
-    atomic_store(&agent->pool.board->polling, 1);
-    atomic_thread_fence(memory_order_seq_cst);
+    mm_master_parks(agent->pool.board);
     for (uint64_t used = agent->jobs.used; used; used &= used - 1) {
         struct mm_job *job = &agent->jobs.slots[__builtin_ctzll(used)];
         if (job->run && mm_jobs_check(&agent->jobs, job) == MM_JOB_ENDED)

@@ -5,6 +5,8 @@
 #include "core/error.h"
 #include "net/agent.h"
 
+#include <inttypes.h>
+
 static struct mm_agent_object *find(struct mm_agent *agent, uint64_t id)
 {
     struct mm_agent_object *o = agent->objects;
@@ -82,8 +84,8 @@ int mm_agent_on_keep_end(struct mm_agent *agent, const struct mm_frame *frame)
         return 0;
     o->kept = o->bytes[MM_WHAT_ITEMS] && (o->bytes[MM_WHAT_OFFSETS] || !o->began[MM_WHAT_OFFSETS]);
     if (!o->kept)
-        mm_error_set(&err, MAMUTO_ENOMEM, "there is no memory to keep %llu bytes",
-                     (unsigned long long)(o->total[MM_WHAT_ITEMS] + o->total[MM_WHAT_OFFSETS]));
+        mm_error_set(&err, MAMUTO_ENOMEM, "there is no memory to keep %" PRIu64 " bytes",
+                     o->total[MM_WHAT_ITEMS] + o->total[MM_WHAT_OFFSETS]);
     int code = send_kept(agent, o, &err);
     if (!o->kept)
         free_object(agent, o);

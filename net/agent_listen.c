@@ -78,7 +78,7 @@ static int bind_one(const char *address, int family, uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage name;
+    struct sockaddr_storage name = { 0 };
     socklen_t n = sizeof name;
     if (getsockname(fd, (struct sockaddr *)&name, &n) != 0)
         return 0;

@@ -268,16 +268,14 @@ static int send_loaded(struct mm_agent *agent, uint32_t module, const mamuto_err
 static int build(struct mm_agent *agent, uint32_t module)
 {
     struct mm_agent_module *m = &agent->modules[module];
-    char folder[PATH_MAX], path[PATH_MAX];
+    char folder[PATH_MAX], path[2 * PATH_MAX];
     mamuto_error_t err = { 0 };
     int code = write_files(m->build, folder, &err);
     if (!code) {
         char **flags = flags_here(m->build, folder);
-        size_t n = strlen(folder);
-        memcpy(path, folder, n);
-        snprintf(path + n, sizeof path - n, "/%s", m->build->main);
-        code = flags ? mm_pool_load(&agent->pool, module, path, m->build->cc, flags, m->build->libs, &err)
-                     : mm_error_set(&err, MAMUTO_ENOMEM, "no memory to build a module");
+        int n = snprintf(path, sizeof path, "%s/%s", folder, m->build->main); /* it was written there, so it fits */
+        code = flags && n > 0 ? mm_pool_load(&agent->pool, module, path, m->build->cc, flags, m->build->libs, &err)
+                              : mm_error_set(&err, MAMUTO_ENOMEM, "no memory to build a module");
         free_list(flags);
     }
     free_build(m);

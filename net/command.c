@@ -221,16 +221,14 @@ int mm_command_start(struct mm_command **out, uv_loop_t *loop, char *const *argv
     c->pidfd = -1;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, io) != 0 || pipe2(errs, O_CLOEXEC) != 0)
         code = mm_error_system(err, errno, "cannot make a socket for a launch command");
-    if (!code && !(*wire = mm_wire_of_fds(io[0], io[0])))
+    int failed = code ? 0 : spawn_with(&c->pid, argv, last, io[1], errs[1]);
+    if (failed)
+        code =
+            mm_error_set(err, MAMUTO_EHOST, "the launch command %s cannot be started: %s", argv[0], strerror(failed));
+    if (!code && !(*wire = mm_wire_of_fds(io[0], io[0]))) {
         code = mm_error_set(err, MAMUTO_ENOMEM, "no memory for a launch command");
-    if (!code) {
-        int failed = spawn_with(&c->pid, argv, last, io[1], errs[1]);
-        if (failed) {
-            code = mm_error_set(err, MAMUTO_EHOST, "the launch command %s cannot be started: %s", argv[0],
-                                strerror(failed));
-            (*wire)->ops->close(*wire);
-            io[0] = -1;
-        }
+        kill(-c->pid, SIGKILL);
+        waitpid(c->pid, NULL, 0);
     }
     for (int i = 0; i < 2; i++) { /* the child has the others */
         if (io[i] >= 0 && (code || i))

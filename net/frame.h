@@ -49,7 +49,7 @@ enum {
 enum { MM_BY_MASTER = 1, MM_BY_AGENT = 2, MM_BY_BOTH = 3 };
 enum { MM_ON_CHANNEL = 1, MM_ON_STREAM = 2, MM_ON_BOTH = 3 };
 
-#define MM_FRAME_ENUM(name_, number_, by_, on_, most_, prefix_) MM_FRAME_##name_ = number_,
+#define MM_FRAME_ENUM(name_, number_, by_, on_, most_, prefix_) MM_FRAME_##name_ = (number_),
 enum mm_frame_type { MM_FRAMES(MM_FRAME_ENUM) MM_FRAME_END_OF_TYPES };
 #undef MM_FRAME_ENUM
 

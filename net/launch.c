@@ -13,8 +13,10 @@
 #include "core/alloc.h"
 #include "net/command.h"
 #include "net/dial.h"
-#include "net/launch_words.h"
+#include "net/deliver.h"
 #include "net/login.h"
+#include "net/payload.h"
+#include "net/script.h"
 #include "net/tls_library.h"
 
 #include <errno.h>
@@ -22,8 +24,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-enum stage { EXEC, HELLO, LISTEN, DIAL, SECURE, READY, FAILED };
-static const char *const stage_names[] = { "EXEC", "HELLO", "LISTEN", "DIAL", "SECURE", "READY", "FAILED" };
+enum stage { EXEC, PUT, HELLO, LISTEN, DIAL, SECURE, READY, FAILED };
+static const char *const stage_names[] = { "EXEC", "PUT", "HELLO", "LISTEN", "DIAL", "SECURE", "READY", "FAILED" };
 
 enum {
     NONCE_DIGITS = 16,
@@ -45,6 +47,7 @@ struct mm_launch {
     uv_timer_t timer;
     uint64_t begun_ns;
     char nonce[NONCE_DIGITS + 1];
+    struct mm_deliver deliver;
     struct mm_command *command; /* one of the two */
     struct mm_login *login;
     struct sockaddr_storage peer; /* of the login; n_peer 0: not known */
@@ -112,7 +115,7 @@ static bool send_start(struct mm_launch *l)
                               .port_last = (uint16_t)host->data_port_last,
                               .cores = (uint32_t)host->cores,
                               .nice = host->nice,
-                              .pin = host->pin,
+                              .pin = (int32_t)host->pin,
                               .core_dumps = host->core_dumps,
                               .output = l->output,
                               .memory = l->info.memory,
@@ -295,20 +298,44 @@ static int make_nonce(struct mm_launch *l, mamuto_error_t *err)
     return 0;
 }
 
+/* It has no agent of this build: it is sent one. */
+static int send_agent(struct mm_launch *l)
+{
+    const struct mm_deliver *d = &l->deliver;
+    const struct mm_payload *payload = NULL;
+    struct mm_stream *stream = mm_link_stream(l->channel);
+    mamuto_error_t err = { 0 };
+    char line[128];
+    if (l->stage != EXEC)
+        return mm_stream_fail(stream, "it asks for an agent again");
+    l->stage = PUT;
+    if (!mm_payload_fits(d->system, d->machine, d->libc))
+        return mm_stream_fail(
+            stream, "there is no agent for %s on %s with %s: install mamuto-agent there, and name it in \"agent\"",
+            d->system, d->machine, d->libc);
+    if (mm_payload(&payload, &err))
+        return mm_stream_fail(stream, "%s", err.text);
+    int n = snprintf(line, sizeof line, "put bin %zu %s\n", payload->n, payload->sha256);
+    int code = mm_stream_send_raw(stream, line, (size_t)n);
+    return code ? code : mm_stream_send_raw(stream, payload->bytes, payload->n);
+}
+
 static int on_raw(void *owner, const unsigned char *bytes, size_t n, size_t *used)
 {
     struct mm_launch *l = owner;
-    char line[64];
-    int length = snprintf(line, sizeof line, MM_LAUNCH_MAGIC_A MM_LAUNCH_MAGIC_B " %s agent ", l->nonce);
-    const unsigned char *at = memmem(bytes, n, line, (size_t)length),
-                        *end = at ? memchr(at, '\n', n - (size_t)(at - bytes)) : NULL;
-    *used = 0;
-    if (!end)
+    switch (mm_deliver_take(&l->deliver, bytes, n, used)) {
+    case MM_DELIVERED_NEED:
+        return send_agent(l);
+    case MM_DELIVERED_AGENT:
+        l->stage = HELLO;
+        mm_stream_begin_frames(mm_link_stream(l->channel));
         return 0;
-    *used = (size_t)(end - bytes) + 1;
-    l->stage = HELLO;
-    mm_stream_begin_frames(mm_link_stream(l->channel));
-    return 0;
+    case MM_DELIVERED_BAD:
+    case MM_DELIVERED_WRONG:
+        return mm_stream_fail(mm_link_stream(l->channel), "%s", l->deliver.why);
+    default: /* what was sent runs, and will speak; or nothing yet */
+        return 0;
+    }
 }
 
 static const struct mm_link_events channel_events = {
@@ -319,11 +346,14 @@ static const struct mm_link_events channel_events = {
 /* The one argument behind the launch command's own: what the far side's shell is to run. */
 static int exec_string(const struct mm_launch *l, char *text, size_t size, mamuto_error_t *err)
 {
-    const char *agent = l->host->agent ? l->host->agent : "mamuto-agent"; /* in its PATH */
-    int n = snprintf(text, size, "exec %s agent %s", agent, l->nonce);
-    if (n < 0 || (size_t)n >= size)
-        return mm_error_set(err, MAMUTO_ECONFIG, "host %s: \"agent\" is too long a path", l->host->label);
-    return 0;
+    const struct mm_payload *payload = NULL;
+    int code = l->host->agent ? 0 : mm_payload(&payload, err);
+    if (!code && mm_script_make(text, size, l->host->agent, l->nonce, payload ? payload->name : NULL))
+        code =
+            mm_error_set(err, MAMUTO_ECONFIG,
+                         "host %s: \"agent\" may have letters, digits and ._/+~- only, where it is another host's path",
+                         l->host->label);
+    return code;
 }
 
 static int begin_talk(struct mm_launch *l, struct mm_wire *wire, mamuto_error_t *err)
@@ -386,6 +416,7 @@ int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_con
     l->open = 1;
     *out = l;
     int code = make_nonce(l, &l->error);
+    mm_deliver_begin(&l->deliver, l->nonce);
     if (!code)
         code = open_channel(l, &l->error);
     if (code) { /* told from the loop, as everything that fails later is */
@@ -402,6 +433,12 @@ struct mm_link *mm_launch_channel(struct mm_launch *l) { return l->channel; }
 struct mm_link *mm_launch_stream(struct mm_launch *l) { return l->stream; }
 const struct mm_launched *mm_launch_info(const struct mm_launch *l) { return &l->info; }
 enum mm_stream_kind mm_launch_kind(const struct mm_launch *l) { return l->kind; }
+const char *mm_launch_transport(const struct mm_launch *l)
+{
+    static const char *const names[] = { "launch", "tcp", "tcp+tls" };
+    return l->kind == MM_STREAM_CHANNEL && !l->host->launch ? "ssh" : names[l->kind];
+}
+
 const char *mm_launch_note(const struct mm_launch *l) { return l->note[0] ? l->note : NULL; }
 
 /* Control characters come out as \xNN: it is another machine's text, for a terminal. */

@@ -57,7 +57,7 @@ static bool from_channel(struct pump *p)
 static bool from_stderr(struct pump *p)
 {
     char text[4096];
-    int n = p->far_ended ? 0 : ssh_channel_read_nonblocking(p->channel, text, sizeof text, 1);
+    int n = ssh_channel_read_nonblocking(p->channel, text, sizeof text, 1);
     if (n > 0)
         p->on_stderr(p->owner, text, (size_t)n);
     return n > 0;

@@ -212,7 +212,7 @@ int mm_get_module(struct mm_module_body *module, const unsigned char *at, size_t
     module->n_sizes = get_in(&r, module->files.n, module->files.n);
     module->sizes = get_bytes(&r, (size_t)module->n_sizes * 8);
     const char *name = module->files.first;
-    for (uint32_t i = 0; i < module->files.n && !r.bad; i++) {
+    for (uint32_t i = 0; name && i < module->files.n && !r.bad; i++) {
         r.bad |= !is_below(name);
         found |= strcmp(name, module->main) == 0;
         if (i + 1 < module->files.n)

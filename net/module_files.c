@@ -252,12 +252,16 @@ int mm_module_files_read(struct mm_module_files **out, const char *path, char *c
 {
     struct search *s = mm_alloc(sizeof *s);
     struct mm_module_files *files = mm_alloc(sizeof *files);
-    int code = s && files ? 0 : no_memory(err);
-    if (!code) {
-        *s = (struct search){ .files = files, .cflags = cflags, .err = err };
-        code = read_all(s, path);
+    if (!s || !files) {
+        mm_free(s);
+        mm_free(files);
+        return no_memory(err);
     }
-    for (uint32_t i = 0; s && i < MM_MODULE_FILES; i++)
+    s->files = files;
+    s->cflags = cflags;
+    s->err = err;
+    int code = read_all(s, path);
+    for (uint32_t i = 0; i < MM_MODULE_FILES; i++)
         mm_free(s->paths[i]);
     mm_free(s);
     if (code)

@@ -67,7 +67,7 @@ static void close_launch(struct mm_node *node)
         node->bytes_in += mm_stream_received(mm_link_stream(node->stream));
     }
     node->channel = node->stream = NULL;
-    node->up = false;
+    node->up = node->died = false;
     node->workers = 0;
     if (node->launch)
         mm_launch_close(node->launch, on_launch_gone, node);
@@ -196,7 +196,13 @@ static int on_payload(void *owner, const struct mm_frame *frame, size_t done, vo
 
 static int on_payload_end(void *owner, const struct mm_frame *frame) { return mm_remote_on_result_end(owner, frame); }
 
-static void on_end(void *owner, const mamuto_error_t *err) { mm_remote_lose_agent(owner, err); }
+static void on_end(void *owner, const mamuto_error_t *err)
+{
+    struct mm_node *node = owner;
+    node->died = node->stream && !mm_stream_is_cut(mm_link_stream(node->channel)) &&
+                 !mm_stream_is_cut(mm_link_stream(node->stream));
+    mm_remote_lose_agent(node, err);
+}
 
 static const struct mm_link_events link_events = {
     .stream = { .on_frame = on_frame, .on_payload = on_payload, .on_payload_end = on_payload_end }, .on_end = on_end
@@ -296,6 +302,11 @@ static void describe(struct mm_node *node, struct mm_node_state *state)
                                      .bytes_in = node->bytes_in };
     if (node->state > MM_REMOTE_UP)
         state->reason = closing ? "the mapper is being closed" : node->reason;
+    if (node->state == MM_REMOTE_UP) {
+        state->reason = mm_launch_note(node->launch);
+        state->transport = mm_launch_transport(node->launch);
+        state->login_ms = mm_launch_info(node->launch)->login_ms;
+    }
     if (!node->stream)
         return;
     state->bytes_out += mm_stream_sent(mm_link_stream(node->stream));

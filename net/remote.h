@@ -35,12 +35,12 @@ struct mm_remote_module {
 /* A call as this agent knows it; leases of it come one after the other. */
 struct mm_remote_call {
     struct mm_remote_call *next;
-    uint64_t id;   /* on the wire */
-    uint64_t call; /* of core; 0: of one run alone */
-    unsigned n_leases;
-    bool ended;        /* END was sent, or will be with its last lease */
-    bool stale;        /* its broadcast values were not sent whole: no lease can be added */
-    struct mm_run run; /* the first of its runs: whose broadcast arguments are sent */
+    uint64_t id;               /* on the wire */
+    uint64_t call;             /* of core; 0: of one run alone */
+    unsigned n_leases, n_live; /* live: not revoked */
+    bool ended;                /* END was sent, or will be with its last lease */
+    bool stale;                /* its broadcast values were not sent whole: no lease can be added */
+    struct mm_run run;         /* the first of its runs: whose broadcast arguments are sent */
     struct mm_remote_input {
         struct mm_source source; /* first */
         const struct mm_run *run;
@@ -67,12 +67,14 @@ struct mm_remote_lease {
     /* of the piece of the result that is coming */
     enum mm_remote_place { MM_REMOTE_AWAY_WITH_IT, MM_REMOTE_IN_PLACE, MM_REMOTE_IN_SCRATCH } place;
     uint64_t lo, next_offset; /* of an item that comes in several slices; 0: none does */
+    uint8_t *marks; /* by item, as the agent says; they count for what is settled after; NULL: none have come */
     uint64_t settled, failed; /* items that were its to settle */
     mamuto_error_t *errors;   /* by item */
     uint32_t n_errors, room;
     uint64_t begun_ns;
     bool over;   /* to be reported */
     bool closed; /* nothing of it comes any more */
+    bool lacks;  /* some of its items were thrown away, as another source was writing them */
     int status;
     mamuto_error_t err;
 };
@@ -100,7 +102,8 @@ struct mm_node {
     char reason[512];
     struct mm_launch *launch; /* NULL: none now */
     struct mm_link *channel, *stream;
-    bool up; /* UP has come */
+    bool up;   /* UP has come */
+    bool died; /* the agent has ended, and was not cut off */
     int workers;
     uint64_t memory;              /* bytes that the agent may hold of ours */
     uv_timer_t tick, soon, again; /* once a second; on the next turn; the next launch */

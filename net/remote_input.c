@@ -85,8 +85,9 @@ uint64_t mm_remote_input(struct mm_remote_input *in, const struct mm_run *run, i
 {
     const struct mm_run_arg *arg = &run->in[k];
     uint64_t n = mm_run_n_items(run);
-    *in =
-        (struct mm_remote_input){ .source = { turn, get, sent }, .run = run, .k = k, .what = what, .waiting = waiting };
+    *in = (struct mm_remote_input){
+        .source = { turn, get, sent }, .run = run, .k = k, .what = (int)what, .waiting = waiting
+    };
     if (what == MM_WHAT_ABSENT)
         return n;
     if (what == MM_WHAT_OFFSETS)

@@ -3,7 +3,7 @@
  * A piece of a result names its items. Those that are open in the call's claims are claimed by it and read straight to where
  * they belong; those of a result that lies apart, and pieces of which only some items are open, by way of a scratch; all
  * else is thrown away, as is everything of a lease that was revoked. An item that comes in several slices is claimed with
- * the first and settled with the last. What does not fit the lease ends the agent. Called from the stream.
+ * the first and settled with the last. Marks come before the items that they are about. What does not fit the lease ends the agent. Called from the stream.
  */
 #include "core/alloc.h"
 #include "core/claims.h"
@@ -65,6 +65,7 @@ static int choose_place(struct mm_node *node, struct mm_remote_lease *lease, con
         return 0; /* asked again before its first byte is there */
     lease->lo = frame->lo;
     lease->place = MM_REMOTE_AWAY_WITH_IT;
+    lease->lacks |= state == MM_ITEM_CLAIMED;
     if (alike == n && state != MM_ITEM_OPEN)
         return 0;
     if (alike < n || needs_scratch(lease->run, n)) {
@@ -91,8 +92,11 @@ int mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size
     struct mm_run *run = lease->run;
     if (frame->part == MM_WHAT_ABSENT)
         *to = run->groups && run->groups->absent ? run->groups->absent_out + (frame->lo - lease->first) + done : NULL;
-    else if (frame->part == MM_WHAT_MARKS)
-        *to = run->marks ? run->marks + (frame->lo - lease->first) + done : NULL;
+    else if (frame->part == MM_WHAT_MARKS && run->marks) {
+        if (!lease->marks && !(lease->marks = mm_alloc(lease->n)))
+            return mm_stream_fail(mm_link_stream(node->stream), "no memory for the marks of a result");
+        *to = lease->marks + (frame->lo - lease->first) + done;
+    }
     if (frame->part)
         return *to ? 0 : mm_remote_wrong(node, "RESULT of a kind that was not asked for");
     if (!done && !frame->offset)
@@ -106,10 +110,13 @@ int mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size
     return 0;
 }
 
+/* Marks go with the values that they are about: of what somebody else settles, he says what has failed. */
 static int settle(struct mm_node *node, struct mm_remote_lease *lease, uint64_t first, uint64_t n)
 {
     if (mm_claims_settle(lease->claims, first, n, lease->source))
         return mm_stream_fail(mm_link_stream(node->stream), "no memory for a piece of a result");
+    if (lease->marks)
+        memcpy(lease->run->marks + (first - lease->first), lease->marks + (first - lease->first), n);
     lease->settled += n;
     node->items += n;
     return 0;
@@ -123,6 +130,7 @@ static int place_scratch(struct mm_node *node, struct mm_remote_lease *lease, co
     uint32_t source;
     for (uint64_t at = frame->lo, n; at < frame->hi; at += n) {
         n = mm_claims_look(lease->claims, at, frame->hi - at, &state, &source);
+        lease->lacks |= state == MM_ITEM_CLAIMED;
         if (state != MM_ITEM_OPEN)
             continue;
         if (mm_claims_take(lease->claims, at, n, lease->source))
@@ -205,12 +213,15 @@ int mm_remote_on_fail(struct mm_node *node, const struct mm_frame *frame, const 
     if (item < lease->first || item - lease->first >= lease->n)
         return mm_remote_wrong(node, "FAIL of an item that is not of its lease");
     mm_claims_look(lease->claims, item, 1, &state, &source);
+    lease->lacks |= state == MM_ITEM_CLAIMED;
     if (state != MM_ITEM_OPEN)
         return 0; /* somebody else was first; or it failed in a group that has failed */
     if (mm_claims_take(lease->claims, item, 1, lease->source))
         return mm_stream_fail(mm_link_stream(node->stream), "no memory for a failure");
     if (lease->run->result)
         memset(place_of(lease->run, item), 0, lease->out_size);
+    if (lease->run->marks)
+        lease->run->marks[item - lease->first] = 1;
     mamuto_error_t *err = next_error(lease);
     if (err) {
         memset(err, 0, sizeof *err);
@@ -218,5 +229,7 @@ int mm_remote_on_fail(struct mm_node *node, const struct mm_frame *frame, const 
         snprintf(err->host, sizeof err->host, "%s", node->host->label);
     }
     lease->failed++;
+    if (lease->marks)
+        lease->marks[item - lease->first] = 1;
     return settle(node, lease, item, 1);
 }

@@ -4,7 +4,7 @@
  *     └── cancel: CANCEL; sources dropped; told at once ──► revoked: what still comes is thrown away ──► DONE
  *
  * A lease that was revoked stays until its DONE, so that its id is known; its memory of the run is gone. Broadcast values of
- * a call belong to its first run's arrays: when the last lease of a call ends early, what of them was not sent is dropped,
+ * a call belong to its first run's arrays: when the last run of a call ends early, what of them was not sent is dropped,
  * and the call is stale: a later run of it is announced anew. Called on the loop's thread; reports come from the loop.
  */
 #include "core/alloc.h"
@@ -124,13 +124,11 @@ static void drop_broadcasts(struct mm_node *node, struct mm_remote_call *call)
     call->stale = true;
 }
 
-/* A lease less. The last one may have been the last user of the arrays. */
+/* A lease less. */
 static void leave_call(struct mm_node *node, struct mm_remote_call *call)
 {
     if (call->n_leases)
         return;
-    if (node->stream)
-        drop_broadcasts(node, call);
     if (!call->ended && !call->stale)
         return;
     if (node->stream)
@@ -271,6 +269,7 @@ int mm_remote_run(struct mm_node *node, struct mm_run *run, mamuto_error_t *err)
                                        .source = run->claims ? run->source : 1,
                                        .begun_ns = uv_hrtime() };
     call->n_leases++;
+    call->n_live++;
     *node->last_lease = lease;
     node->last_lease = &lease->next;
     node->n_leases++;
@@ -297,8 +296,12 @@ static void let_go(struct mm_node *node, struct mm_remote_lease *lease)
     else
         mm_claims_free(lease->claims);
     lease->claims = NULL;
+    mm_free(lease->marks);
+    lease->marks = NULL;
     lease->run->job = NULL;
     lease->run = NULL;
+    if (--lease->call->n_live == 0 && node->stream) /* nobody says that the arrays are still there */
+        drop_broadcasts(node, lease->call);
 }
 
 static void end_early(struct mm_node *node, struct mm_remote_lease *lease, int status, const char *text)
@@ -347,14 +350,15 @@ static void remove_lease(struct mm_node *node, struct mm_remote_lease *lease)
     mm_free(lease);
 }
 
-/* Is there an item that nobody has settled or is about to? */
+/* Is there an item that nobody has settled or is about to? What was thrown away because another source was writing it may
+ * be open again: that one is gone. */
 static bool is_missing(const struct mm_remote_lease *lease)
 {
     enum mm_claim_of state = MM_ITEM_SETTLED;
     uint32_t source = 0;
     for (uint64_t at = lease->first, end = at + lease->n; at < end;) {
         at += mm_claims_look(lease->claims, at, end - at, &state, &source);
-        if (state == MM_ITEM_OPEN || (state == MM_ITEM_CLAIMED && source == lease->source))
+        if ((state == MM_ITEM_OPEN && !lease->lacks) || (state == MM_ITEM_CLAIMED && source == lease->source))
             return true;
     }
     return false;
@@ -431,11 +435,23 @@ void mm_remote_report_runs(struct mm_node *node)
         report(node, lease);
 }
 
+/* The next agent knows none of them. */
+static void end_calls(struct mm_node *node)
+{
+    for (struct mm_remote_call *call = node->calls, *next; call; call = next) {
+        next = call->next;
+        call->stale = true;
+        leave_call(node, call);
+    }
+}
+
 void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
 {
     for (struct mm_remote_lease *lease = node->leases; lease; lease = lease->next) {
-        if (lease->run && !lease->over && err)
+        if (lease->run && !lease->over && err) {
+            lease->run->died = node->died;
             end_early(node, lease, MAMUTO_EHOST, err->text);
+        }
         lease->closed = true;
     }
     for (struct mm_remote_lease *lease = node->leases, *next; lease; lease = next) {
@@ -447,4 +463,5 @@ void mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
             remove_lease(node, lease);
         }
     }
+    end_calls(node);
 }

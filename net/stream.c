@@ -46,6 +46,7 @@ struct mm_stream {
     const struct mm_stream_events *events;
     void *owner;
     mamuto_error_t error;
+    bool cut;
     uint64_t received, sent, queued;
     /* in */
     unsigned char buffer[BUFFER];
@@ -120,6 +121,7 @@ uint64_t mm_stream_queued(const struct mm_stream *s) { return s->queued; }
 uint64_t mm_stream_received(const struct mm_stream *s) { return s->received; }
 uint64_t mm_stream_sent(const struct mm_stream *s) { return s->sent; }
 const mamuto_error_t *mm_stream_error(const struct mm_stream *s) { return &s->error; }
+bool mm_stream_is_cut(const struct mm_stream *s) { return s->cut; }
 struct mm_wire *mm_stream_wire(const struct mm_stream *s) { return s->wire; }
 
 int mm_stream_fail(struct mm_stream *s, const char *format, ...)
@@ -133,8 +135,11 @@ int mm_stream_fail(struct mm_stream *s, const char *format, ...)
     return MAMUTO_EPROTOCOL;
 }
 
-static int fail_wire(struct mm_stream *s, const char *what)
+/* n: what the wire has returned. */
+static int fail_wire(struct mm_stream *s, const char *what, ssize_t n)
 {
+    s->cut = n == -ETIMEDOUT || n == -EHOSTUNREACH || n == -EHOSTDOWN || n == -ENETUNREACH || n == -ENETDOWN ||
+             n == -ENETRESET;
     return mm_error_set(&s->error, MAMUTO_EHOST, "%s: %s", what, s->wire->ops->reason(s->wire));
 }
 
@@ -266,8 +271,8 @@ static int read_once(struct mm_stream *s, size_t *moved)
         return take_read(s, (size_t)n);
     if (n == -EAGAIN)
         return 0;
-    return fail_wire(s, n == 0 && (s->in_payload || s->end) ? "the stream ended in the middle of a frame"
-                                                            : "the stream ended");
+    return fail_wire(
+        s, n == 0 && (s->in_payload || s->end) ? "the stream ended in the middle of a frame" : "the stream ended", n);
 }
 
 int mm_stream_read(struct mm_stream *s, bool *more)
@@ -506,7 +511,7 @@ static bool has_staged(const struct mm_stream *s) { return s->stage_begin < s->s
 static int flush_wire(struct mm_stream *s)
 {
     ssize_t n = s->wire->ops->writev(s->wire, NULL, 0);
-    return n < 0 && n != -EAGAIN ? fail_wire(s, "the stream cannot be written") : 0;
+    return n < 0 && n != -EAGAIN ? fail_wire(s, "the stream cannot be written", n) : 0;
 }
 
 int mm_stream_write(struct mm_stream *s, bool *more)
@@ -529,7 +534,7 @@ int mm_stream_write(struct mm_stream *s, bool *more)
         if (n == -EAGAIN)
             return 0;
         if (n < 0)
-            return fail_wire(s, "the stream cannot be written");
+            return fail_wire(s, "the stream cannot be written", n);
         account(s, (size_t)n);
         total += (size_t)n;
     }

@@ -64,6 +64,8 @@ int mm_stream_write(struct mm_stream *stream, bool *more);
 /* For the owner's callbacks: the frame is wrong. Returns EPROTOCOL. */
 __attribute__((format(printf, 2, 3))) int mm_stream_fail(struct mm_stream *stream, const char *format, ...);
 const mamuto_error_t *mm_stream_error(const struct mm_stream *stream);
+/* It is over because the way to the far side is cut, not because that has ended it, or has sent what is wrong. */
+bool mm_stream_is_cut(const struct mm_stream *stream);
 uint64_t mm_stream_received(const struct mm_stream *stream); /* bytes, ever: any is a sign of life */
 uint64_t mm_stream_sent(const struct mm_stream *stream);
 struct mm_wire *mm_stream_wire(const struct mm_stream *stream);

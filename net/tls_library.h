@@ -9,6 +9,7 @@
 
 struct bio_method_st;
 struct bio_st;
+struct engine_st;
 struct evp_md_st;
 struct ssl_cipher_st;
 struct ssl_ctx_st;
@@ -73,6 +74,8 @@ typedef int (*mm_tls_use_session_fn)(struct ssl_st *, const struct evp_md_st *, 
     X(const char *, ERR_reason_error_string, (unsigned long))                                                          \
     X(const char *, OpenSSL_version, (int))                                                                            \
     X(const struct evp_md_st *, EVP_sha256, (void))                                                                    \
+    X(int, EVP_Digest,                                                                                                 \
+      (const void *, size_t, unsigned char *, unsigned int *, const struct evp_md_st *, struct engine_st *))           \
     X(unsigned char *, HMAC,                                                                                           \
       (const struct evp_md_st *, const void *key, int, const unsigned char *, size_t, unsigned char *,                 \
        unsigned int *))                                                                                                \
@@ -113,6 +116,7 @@ enum { MM_TLS_CONSTANTS(MM_TLS_ENUM) };
 struct mm_tls_library {
     void *handle;
     char name[64]; /* as it names itself: "OpenSSL 3.0.22 …" */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): they are declarations */
 #define MM_TLS_MEMBER(type_, name_, arguments_) type_(*name_) arguments_;
     MM_TLS_FUNCTIONS(MM_TLS_MEMBER)
 #undef MM_TLS_MEMBER

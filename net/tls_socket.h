@@ -11,7 +11,7 @@ enum {
     MM_TLS_RECORD = 16 << 10,                 /* most bytes of data in a record */
     MM_TLS_RECORD_ROOM = MM_TLS_RECORD + 512, /* and with what goes around it, and a key update before it */
     MM_TLS_READ = 64 << 10,                   /* read at once */
-    MM_TLS_HELD = 4 * MM_TLS_RECORD_ROOM,     /* written at once */
+    MM_TLS_HELD = 7 * MM_TLS_RECORD_ROOM,     /* written at once */
 };
 
 struct mm_tls_socket {

@@ -76,8 +76,8 @@ static bool peer_failed(struct mm_runner *runner, enum mm_peer_result result, in
         mm_runner_stop(runner, MAMUTO_EARGS, text);
         break;
     case MM_PEER_OFFSETS_UNREADABLE:
-        snprintf(text, sizeof text, "the offsets of argument %d are not readable: their address is wrong, or they are too few",
-                 bad);
+        snprintf(text, sizeof text,
+                 "the offsets of argument %d are not readable: their address is wrong, or they are too few", bad);
         mm_runner_stop(runner, MAMUTO_EARGS, text);
         break;
     case MM_PEER_UNWRITABLE:

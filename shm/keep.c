@@ -105,9 +105,10 @@ static void end_failed(struct mm_keeping *keeping)
                      "mamuto_keep: the copy takes %llu bytes, and the system ran out of memory",
                      (unsigned long long)keeping->bytes);
     else
-        mm_error_set(&keeping->err, MAMUTO_EARGS,
-                     "mamuto_keep: the array or its offsets are not readable: an address is wrong, or they end before the "
-                     "last item");
+        mm_error_set(
+            &keeping->err, MAMUTO_EARGS,
+            "mamuto_keep: the array or its offsets are not readable: an address is wrong, or they end before the "
+            "last item");
     end(keeping, keeping->job.failure);
 }
 

@@ -96,8 +96,7 @@ static void set_timer(struct mm_node *node)
 /* Looks at every map, having said before that it is about to sleep. */
 static void check_all(struct mm_node *node)
 {
-    atomic_store(&node->pool.board->polling, 1);
-    atomic_thread_fence(memory_order_seq_cst);
+    mm_master_parks(node->pool.board);
     for (uint64_t used = node->jobs.used; used; used &= used - 1) {
         struct mm_job *job = &node->jobs.slots[__builtin_ctzll(used)];
         if (node->state != CLOSING && job->run && mm_jobs_check(&node->jobs, job) == MM_JOB_ENDED)

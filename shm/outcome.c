@@ -84,8 +84,7 @@ static void say(mamuto_error_t *err, const struct mm_record *record, const struc
         mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d died of signal %d (%s)", what, record->worker, record->signal,
                      strsignal(record->signal));
     else if (record->code == MAMUTO_ECRASH)
-        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d %s", what, record->worker,
-                     text[0] ? text : "ended");
+        mm_error_set(err, MAMUTO_ECRASH, "%s: worker %d %s", what, record->worker, text[0] ? text : "ended");
     else
         mm_error_set(err, MAMUTO_EITEM, "%s failed with code %d%s%s", what, record->item_code, colon, text);
     err->item = item_of(map, record);

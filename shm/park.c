@@ -117,6 +117,12 @@ void mm_wake_all(struct mm_board *board)
     }
 }
 
+void mm_master_parks(struct mm_board *board)
+{
+    atomic_store(&board->polling, 1);
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
 void mm_wake_master(struct mm_board *board, int eventfd)
 {
     atomic_thread_fence(memory_order_seq_cst);

@@ -22,6 +22,8 @@ void mm_wake_lanes(struct mm_board *board, uint32_t n, uint32_t want, uint32_t s
 int mm_spinning_cpu(struct mm_board *board);
 void mm_wake_all(struct mm_board *board);
 
+/* The master says that it is about to sleep on the eventfd; then it looks at every map once more. */
+void mm_master_parks(struct mm_board *board);
 /* Tells the master that there is something to look at, if it sleeps. eventfd: non-blocking. */
 void mm_wake_master(struct mm_board *board, int eventfd);
 

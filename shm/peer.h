@@ -47,6 +47,7 @@ void mm_peer_fini(struct mm_peer *peer);
 
 /* What is known of an array that could not be copied. */
 #define MM_SAY_UNREADABLE "is not readable: its address is wrong, or it ends before its last item"
-#define MM_SAY_UNWRITABLE "the result is not writable: its address is wrong, it is read-only, or it ends before its last item"
+#define MM_SAY_UNWRITABLE                                                                                              \
+    "the result is not writable: its address is wrong, it is read-only, or it ends before its last item"
 
 #endif

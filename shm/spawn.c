@@ -5,6 +5,7 @@
 
 #include "core/alloc.h"
 #include "core/error.h"
+#include "core/helper.h"
 #include "core/program.h"
 #include "shm/forkserver.h"
 
@@ -20,70 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define HELPER "mamuto-agent"
-
 extern char **environ;
-
-struct search {
-    char path[PATH_MAX];
-    char tried[320];
-};
-
-static bool try_path(struct search *search, const char *folder, const char *rest)
-{
-    int n = snprintf(search->path, sizeof search->path, "%s%s", folder, rest);
-    if (n < 0 || (size_t)n >= sizeof search->path)
-        return false;
-    if (access(search->path, X_OK) == 0)
-        return true;
-    size_t used = strlen(search->tried);
-    snprintf(search->tried + used, sizeof search->tried - used, "%s%s", used ? ", " : "", search->path);
-    return false;
-}
-
-/* The folder of the file that holds this code: libmamuto, or the program it is linked into. */
-static bool own_folder(char *folder, size_t size)
-{
-    Dl_info info;
-    char real[PATH_MAX];
-    static const int here;
-    if (!dladdr(&here, &info) || !info.dli_fname || !realpath(info.dli_fname, real))
-        if (!realpath("/proc/self/exe", real))
-            return false;
-    char *slash = strrchr(real, '/');
-    if (!slash)
-        return false;
-    *slash = '\0';
-    return snprintf(folder, size, "%s", real) < (int)size;
-}
-
-static int find_helper(struct search *search, const char *agent, mamuto_error_t *err)
-{
-    const char *named = getenv("MAMUTO_AGENT");
-    char folder[PATH_MAX];
-    if (agent) {
-        if (try_path(search, agent, ""))
-            return 0;
-        return mm_error_set(err, MAMUTO_EHOST,
-                            "the helper program that the config's \"agent\" names, %s, cannot be run: %s", agent,
-                            strerror(errno));
-    }
-    if (named && *named) {
-        if (try_path(search, named, ""))
-            return 0;
-        return mm_error_set(err, MAMUTO_EHOST, "the helper program that $MAMUTO_AGENT names, %s, cannot be run: %s",
-                            named, strerror(errno));
-    }
-    if (own_folder(folder, sizeof folder) &&
-        (try_path(search, folder, "/" HELPER) || try_path(search, folder, "/../libexec/mamuto/" HELPER)))
-        return 0;
-    if (try_path(search, MM_AGENT_DIR, "/" HELPER))
-        return 0;
-    return mm_error_set(err, MAMUTO_EHOST,
-                        "the helper program " HELPER " is not found; tried: %s; install it, or name it "
-                        "in $MAMUTO_AGENT",
-                        search->tried);
-}
 
 static bool is_name_in(const char *variable, char *const *env)
 {
@@ -116,7 +54,7 @@ static int spawn(pid_t *pid, const char *path, char *const *env, int control)
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
-    char *const argv[] = { (char[]){ HELPER }, (char[]){ MM_FORK_SERVER_ARGUMENT }, NULL };
+    char *const argv[] = { (char[]){ MM_HELPER }, (char[]){ MM_FORK_SERVER_ARGUMENT }, NULL };
     sigemptyset(&none);
     sigfillset(&all);
     int code = posix_spawn_file_actions_init(&actions);
@@ -138,8 +76,8 @@ static int spawn(pid_t *pid, const char *path, char *const *env, int control)
 
 int mm_spawn_fork_server(const char *agent, char *const *env, pid_t *pid, int *control, mamuto_error_t *err)
 {
-    struct search search = { .path = "/proc/self/exe" };
-    int pair[2], code = mm_program_functions() ? 0 : find_helper(&search, agent, err);
+    char path[PATH_MAX] = "/proc/self/exe";
+    int pair[2], code = mm_program_functions() ? 0 : mm_helper_find(agent, path, err);
     if (code)
         return code;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
@@ -150,13 +88,13 @@ int mm_spawn_fork_server(const char *agent, char *const *env, pid_t *pid, int *c
         pair[1] = other;
     }
     char **merged = merge(env);
-    code = pair[1] < 0 ? errno : !merged ? ENOMEM : spawn(pid, search.path, merged, pair[1]);
+    code = pair[1] < 0 ? errno : !merged ? ENOMEM : spawn(pid, path, merged, pair[1]);
     mm_free(merged);
     if (pair[1] >= 0)
         close(pair[1]);
     if (code) {
         close(pair[0]);
-        return mm_error_set(err, MAMUTO_EHOST, "cannot start the helper program %s: %s", search.path, strerror(code));
+        return mm_error_set(err, MAMUTO_EHOST, "cannot start the helper program %s: %s", path, strerror(code));
     }
     fcntl(pair[0], F_SETFL, O_NONBLOCK);
     *control = pair[0];

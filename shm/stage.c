@@ -172,8 +172,7 @@ static int end_failed(struct mm_stage *stage)
     else if (argument < 0)
         mm_error_set(&stage->err, MAMUTO_EARGS, MM_SAY_UNWRITABLE);
     else
-        mm_error_set(&stage->err, MAMUTO_EARGS, "argument %d " MM_SAY_UNREADABLE,
-                     argument);
+        mm_error_set(&stage->err, MAMUTO_EARGS, "argument %d " MM_SAY_UNREADABLE, argument);
     return end(stage, stage->job.failure);
 }
 

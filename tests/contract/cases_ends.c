@@ -133,8 +133,7 @@ static void is_lost_after_its_runs_have_ended(struct contract *c)
     struct contract_run *r[] = { contract_run(c, "endless", 4, 0, 4), contract_run(c, "endless", 9, 2, 5) };
     CONTRACT_UNTIL(c, (c->kind->lose(c->node), c->n_lost > 0));
     for (int i = 0; i < 2 && !c->wrong[0]; i++)
-        CONTRACT_CHECK(c, r[i]->ran && is_lost(r[i]->status), "a run of a lost node has ended with %d",
-                       r[i]->status);
+        CONTRACT_CHECK(c, r[i]->ran && is_lost(r[i]->status), "a run of a lost node has ended with %d", r[i]->status);
     struct contract_run *late = contract_new_run(c, "twice", 10, 0, 10);
     int code = contract_begin(c, late);
     CONTRACT_CHECK(c, is_lost(code), "a lost node takes a run with %d", code);

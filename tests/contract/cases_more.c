@@ -232,9 +232,13 @@ static void gives_everything_back_and_ends(struct contract *c)
 }
 
 const struct contract_case contract_more_cases[] = {
-    CONTRACT_CASE(gives_arrays_that_are_run_in_place), CONTRACT_CASE(maps_files_for_reading),
-    CONTRACT_CASE(keeps_data_for_many_runs),           CONTRACT_CASE(gives_a_keep_up),
-    CONTRACT_CASE(assists_a_caller_that_waits),        CONTRACT_CASE(gives_ranges_back),
-    CONTRACT_CASE(gives_back_what_it_has_not_begun),   CONTRACT_CASE(gives_everything_back_and_ends),
+    CONTRACT_CASE(gives_arrays_that_are_run_in_place),
+    CONTRACT_CASE(maps_files_for_reading),
+    CONTRACT_CASE(keeps_data_for_many_runs),
+    CONTRACT_CASE(gives_a_keep_up),
+    CONTRACT_CASE(assists_a_caller_that_waits),
+    CONTRACT_CASE(gives_ranges_back),
+    CONTRACT_CASE(gives_back_what_it_has_not_begun),
+    CONTRACT_CASE(gives_everything_back_and_ends),
     { NULL, NULL },
 };

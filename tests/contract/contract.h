@@ -7,9 +7,9 @@
 /* A kind of node, and what a test must know to make one. */
 struct contract_kind {
     const struct mm_node_ops *ops;
-    const char *config; /* whose first host is opened; NULL: this machine with two workers */
+    const char *config;             /* whose first host is opened; NULL: this machine with two workers */
     const char *module, *no_module; /* paths: of functions.c, or what is like it; of what cannot be loaded */
-    int workers;                            /* that it has; 0: 2 */
+    int workers;                    /* that it has; 0: 2 */
     void (*lose)(
         struct mm_node *node); /* called again and again until on_lost; NULL: nodes of this kind are never lost */
 };

@@ -188,7 +188,7 @@ static void landed(struct mm_node *node, const struct mm_run *run, uint64_t item
 
 static int value_of(const struct mm_run *run, uint64_t item, void *value, const char **text)
 {
-    const void *in[MAMUTO_MAX_ARGS];
+    const void *in[MAMUTO_MAX_ARGS] = { NULL };
     int code = 0;
     for (int k = 0; k < run->n_in; k++)
         in[k] = (const char *)run->in[k].data + (ptrdiff_t)item * run->in[k].stride;
@@ -253,8 +253,8 @@ static bool run_item(struct mm_node *node, struct job *job, uint64_t item)
     uint64_t told = item;
     bool present = true;
     assert(run->out_size <= sizeof value);
-    int code = run->groups ? value_of_group(run, item, value, &told, &present, &text)
-                           : value_of(run, item, value, &text);
+    int code =
+        run->groups ? value_of_group(run, item, value, &told, &present, &text) : value_of(run, item, value, &text);
     bool never = code == FAKE_NEVER;
     if (never && (!run->item_timeout_ms || uv_now(node->timer.loop) - job->began_ms < (uint64_t)run->item_timeout_ms))
         return false;
@@ -671,7 +671,7 @@ static void describe(struct mm_node *node, struct mm_node_state *state)
     *state = (struct mm_node_state){ .state = node->lost || node->away ? "lost"
                                               : node->up               ? "up"
                                                                        : "starting",
-                                     .reason = !node->away                              ? NULL
+                                     .reason = !node->away                           ? NULL
                                                : is_called(node, fake_settings.down) ? "nobody listens there"
                                                                                      : "the host was lost for a while",
                                      .workers = workers(node),

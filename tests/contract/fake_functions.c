@@ -59,13 +59,7 @@ static int plus(const void *const *in, void *out, uint64_t index, const char **t
 }
 
 const struct fake_function fake_functions[] = {
-    { "twice", "f8 -> f8", twice },
-    { "indexed", "f8 -> f8", indexed },
-    { "mixed", "f8 -> f8", mixed },
-    { "hopeless", "f8 -> f8", hopeless },
-    { "prints", "f8 -> f8", prints },
-    { "endless", "f8 -> f8", endless },
-    { "naps", "f8 -> f8", twice },
-    { "plus", "f8, f8 -> f8", plus },
-    { NULL, NULL, NULL },
+    { "twice", "f8 -> f8", twice },       { "indexed", "f8 -> f8", indexed }, { "mixed", "f8 -> f8", mixed },
+    { "hopeless", "f8 -> f8", hopeless }, { "prints", "f8 -> f8", prints },   { "endless", "f8 -> f8", endless },
+    { "naps", "f8 -> f8", twice },        { "plus", "f8, f8 -> f8", plus },   { NULL, NULL, NULL },
 };

@@ -53,7 +53,8 @@ static void on_function(void *owner, uint32_t module, const char *name, const ch
     struct contract *c = begin_event(owner, "on_function");
     (void)doc, (void)form, (void)line;
     struct mm_function *function = &c->functions[c->n_functions];
-    CONTRACT_CHECK(c, module == CONTRACT_MODULE && c->n_functions < CONTRACT_FUNCTIONS, "on_function of a module that was not loaded");
+    CONTRACT_CHECK(c, module == CONTRACT_MODULE && c->n_functions < CONTRACT_FUNCTIONS,
+                   "on_function of a module that was not loaded");
     CONTRACT_CHECK(c, c->n_loaded == 0, "on_function came after on_loaded");
     function->module = module;
     function->index = c->n_functions;

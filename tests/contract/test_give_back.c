@@ -82,9 +82,9 @@ static void rounds(struct contract *c)
         one_round(c);
 }
 
-static const struct contract_kind shm = {
-    .ops = &mm_node_shm, .module = E2E_MODULE("functions"), .no_module = "/nonexistent/functions.c"
-};
+static const struct contract_kind shm = { .ops = &mm_node_shm,
+                                          .module = E2E_MODULE("functions"),
+                                          .no_module = "/nonexistent/functions.c" };
 
 static void give_back_beside_deaths_settles_each_item_once(void **state)
 {

@@ -14,7 +14,8 @@ static int run_kind(const char *settings)
     if (!agent)
         return 1;
     snprintf(config, sizeof config,
-             "{\"hosts\": {\"far\": {\"cores\": 2, \"launch\": [\"sh\", \"-c\"], \"agent\": \"%s\"%s}}}", agent, settings);
+             "{\"hosts\": {\"far\": {\"cores\": 2, \"launch\": [\"sh\", \"-c\"], \"agent\": \"%s\"%s}}}", agent,
+             settings);
     struct contract_kind kind = { .ops = &mm_node_remote,
                                   .config = config,
                                   .module = E2E_MODULE("functions"),

@@ -24,8 +24,8 @@ static void describe(char *config, const char *first)
     const char *agent = getenv("MAMUTO_AGENT");
     assert_non_null(agent);
     char how[PATH_MAX + 128];
-    snprintf(how, sizeof how,
-             "{\"cores\": 2, \"launch\": [\"sh\", \"-c\"], \"agent\": \"%s\", \"transport\": \"ssh\"}", agent);
+    snprintf(how, sizeof how, "{\"cores\": 2, \"launch\": [\"sh\", \"-c\"], \"agent\": \"%s\", \"transport\": \"ssh\"}",
+             agent);
     snprintf(config, MOST, "{\"hosts\": {%s \"far\": %s, \"away\": %s}}", first, how, how);
 }
 
@@ -194,9 +194,7 @@ static void team_goes_on_without_an_agent_that_is_killed(void **state)
     mamuto_error_t err = { 0 };
     fill();
     memset(&seen, 0, sizeof seen);
-    mamuto_call_t call = {
-        .function = "naps", .args = { mamuto_scatter(x, FEW) }, .result = y, .on_spans = on_spans
-    };
+    mamuto_call_t call = { .function = "naps", .args = { mamuto_scatter(x, FEW) }, .result = y, .on_spans = on_spans };
     if (mamuto_map_wait(m, &call, &err))
         fail_msg("%s", err.text);
     assert_true(seen.killed);

@@ -304,11 +304,9 @@ static double reduced(mamuto_t *m, const char *function, int on_error, int expec
 {
     double value = -1;
     mamuto_error_t err = { 0 };
-    mamuto_call_t call = { .function = function,
-                           .fold = "plus",
-                           .args = { mamuto_scatter(x, N) },
-                           .value = &value,
-                           .on_error = on_error };
+    mamuto_call_t call = {
+        .function = function, .fold = "plus", .args = { mamuto_scatter(x, N) }, .value = &value, .on_error = on_error
+    };
     int code = mamuto_reduce_wait(m, &call, &err);
     if (code != expected)
         fail_msg("%d: %s", code, err.text);
@@ -324,11 +322,10 @@ static void team_folds_to_the_same_bits(void **state)
         x[i] = 1.0 / (i + 1);
     for (int i = 0; i < 3; i++) {
         mamuto_t *m = open_with(configs[i]);
-        double values[] = { reduced(m, "twice", 0, 0), reduced(m, NULL, 0, 0),
-                            reduced(m, "indexed", 0, 0) };
+        double values[] = { reduced(m, "twice", 0, 0), reduced(m, NULL, 0, 0), reduced(m, "indexed", 0, 0) };
         for (int k = 0; k < 3; k++) {
             right[k] = i ? right[k] : values[k];
-            assert_true(memcmp(&values[k], &right[k], sizeof right[k]) == 0);
+            assert_memory_equal(&values[k], &right[k], sizeof right[k]);
         }
         e2e_close(m);
     }
@@ -576,7 +573,8 @@ static void team_loses_a_host_with_other_functions(void **state)
     m = open_with(HOSTS(A ", " B));
     wait_for(m, "a", "lost");
     assert_non_null(strstr(seen.last_lost, "a: module "));
-    assert_non_null(strstr(seen.last_lost, "is another one there: it has indexed \"f8 -> f8\", where this machine's has twice"));
+    assert_non_null(
+        strstr(seen.last_lost, "is another one there: it has indexed \"f8 -> f8\", where this machine's has twice"));
     map_right(m, "twice", N);
     assert_int_equal(host_called(m, "b").items, N);
     e2e_close(m);

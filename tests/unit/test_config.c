@@ -266,7 +266,8 @@ static void config_doubled_keys_are_refused(void **state)
         { "{\"pin\": true,\n\"pin\": true}", 2, "duplicate object key near '\"pin\"'" },
         { "{\"pin\": true,\n\"p\\u0069n\": true}", 2, "duplicate object key" },
         { "{\"hosts\": {\"localhost\": 1,\n\n\"localhost\": 1}}", 3, "duplicate object key" },
-        { "{\"hosts\": {\"localhost\": {\"cores\": 1, \"cores\": 2}}}", 1, "duplicate object key near '\"cores\"': each key may be there once" },
+        { "{\"hosts\": {\"localhost\": {\"cores\": 1, \"cores\": 2}}}", 1,
+          "duplicate object key near '\"cores\"': each key may be there once" },
     };
     assert_all_refused(cases, COUNT(cases));
 }

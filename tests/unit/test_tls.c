@@ -336,7 +336,7 @@ static void tls_to_a_far_side_that_is_gone_is_an_error_and_no_signal(void **stat
     if (n > 0)
         n = client->ops->writev(client, &iov, 1);
     assert_int_equal(n, -EPIPE);
-    assert_string_equal(client->ops->reason(client), "the connection broke: Broken pipe");
+    assert_non_null(strstr(client->ops->reason(client), "the connection broke: Broken pipe"));
     client->ops->close(client);
     signal(SIGPIPE, SIG_DFL);
 }

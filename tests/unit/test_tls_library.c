@@ -16,12 +16,14 @@
 
 #include <cmocka.h>
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): types and names */
 #define AGREES(type_, name_, arguments_)                                                                               \
     _Static_assert(__builtin_types_compatible_p(__typeof__(&name_), type_(*) arguments_), #name_);
 MM_TLS_FUNCTIONS(AGREES)
 
 #define IS_EQUAL(name_, value_) _Static_assert(name_ == value_, #name_);
 MM_TLS_CONSTANTS(IS_EQUAL)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static void tls_library_where_it_is_there_names_itself(void **state)
 {

@@ -35,6 +35,8 @@ bool mm_child_will(const struct mm_child *child, const struct mm_call *call)
            mm_team_will_have_keeps(child, call->run);
 }
 
+static bool is_suspect(const struct mm_range *range) { return range->deaths >= MM_DEATHS_OF_SUSPECTS; }
+
 /* Opens a range again: behind the one that it adjoins, if that is the last. */
 int mm_call_open(struct mm_call *call, struct mm_range range)
 {
@@ -53,10 +55,9 @@ int mm_call_open(struct mm_call *call, struct mm_range range)
     }
     /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): there is room */
     call->open[call->n_open++] = range;
+    call->team->suspects |= is_suspect(&range);
     return 0;
 }
-
-static bool is_suspect(const struct mm_range *range) { return range->deaths >= MM_DEATHS_OF_SUSPECTS; }
 
 /* --- one lease ---------------------------------------------------------------------------------------------------------- */
 
@@ -257,23 +258,31 @@ static uint64_t size_of(const struct mm_call *call, const struct mm_child *child
     return at_least_one(child->config->inflight_bytes && most < size ? most : size);
 }
 
-/* What is open, and may be given to the child: the last that was opened. */
+static struct mm_range *last_open(const struct mm_call *call, bool suspect)
+{
+    for (size_t i = call->n_open; i-- > 0;)
+        if (is_suspect(&call->open[i]) == suspect)
+            return &call->open[i];
+    return NULL;
+}
+
+/* What is open: suspects go to hosts that have nothing else, one item; this machine, where only the worker dies, takes any. */
 static bool take_open(struct mm_call *call, const struct mm_child *child, uint64_t want, struct mm_range *range)
 {
-    for (size_t i = call->n_open; i-- > 0;) {
-        struct mm_range *open = &call->open[i];
-        bool alone = is_suspect(open) && !mm_child_is_local(child);
-        if (alone && child->n_leases)
-            continue;
-        *range = *open;
-        range->n = alone ? 1 : want < open->n ? want : open->n;
-        range->first = open->first + open->n - range->n;
-        open->n -= range->n;
-        if (!open->n)
-            *open = call->open[--call->n_open];
-        return true;
-    }
-    return false;
+    bool here = mm_child_is_local(child);
+    struct mm_range *open = here || !child->n_leases ? last_open(call, true) : NULL;
+    bool alone = open && !here;
+    if (!open)
+        open = last_open(call, false);
+    if (!open)
+        return false;
+    *range = *open;
+    range->n = alone ? 1 : want < open->n ? want : open->n;
+    range->first = open->first + open->n - range->n;
+    open->n -= range->n;
+    if (!open->n)
+        *open = call->open[--call->n_open];
+    return true;
 }
 
 /* Takes a range of at most so many items for a child: what is open, or of this machine's. */
@@ -282,10 +291,10 @@ static bool take(struct mm_call *call, const struct mm_child *child, uint64_t wa
     const struct mm_child *local = mm_team_local(call->team);
     if (take_open(call, child, want, range))
         return true;
-    range->deaths = 0;
     for (struct mm_lease *lease = call->leases; lease && local->ops->give_back; lease = lease->next) {
-        if (lease->kind != MM_LEASE_OWN)
+        if (lease->kind != MM_LEASE_OWN || lease->deaths >= MM_DEATHS_OF_SUSPECTS)
             continue;
+        range->deaths = lease->deaths;
         range->n = local->ops->give_back(local->node, &lease->run, want, &range->first);
         lease->given += range->n;
         if (range->n)
@@ -334,10 +343,21 @@ static bool give_one(struct mm_call *call, struct mm_child *child, struct left *
     return code == 0;
 }
 
+/* Is there a suspect that the child could run, but not beside others? */
+static bool is_awaited(const struct mm_child *child)
+{
+    const struct mm_node *team = child->team;
+    for (struct mm_call *call = team->suspects ? team->first : NULL; call; call = call->next)
+        if (last_open(call, true) && mm_child_can(child, call))
+            return true;
+    return false;
+}
+
 static bool has_room(const struct mm_child *child, const struct mm_call *call)
 {
     return !child->full && !child->n_alone && child->n_leases < LEASES_PER_CHILD &&
-           call->parts[child - call->team->children].n_leases < LEASES_PER_CALL && mm_child_can(child, call);
+           call->parts[child - call->team->children].n_leases < LEASES_PER_CALL && mm_child_can(child, call) &&
+           (!is_awaited(child) || (!child->n_leases && last_open(call, true)));
 }
 
 static void serve_others(struct mm_call *call)

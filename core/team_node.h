@@ -137,6 +137,7 @@ struct mm_node {
     struct mm_call *first, *last;
     uint32_t n_calls;
     uint64_t last_number, turns;
+    bool suspects;   /* there was a range of suspects, ever */
     uint64_t due_ns; /* when the timer fires; 0: it does not */
     uv_timer_t timer;
 };

@@ -260,8 +260,9 @@ static void on_run(struct sim_agent *agent, const struct mm_frame *frame, const 
     while (*last)
         last = &(*last)->next;
     *last = lease;
-    sim_trace("host %d: lease %llu of %llu items", agent->host->number, (unsigned long long)lease->id,
-              (unsigned long long)(run.hi - run.lo));
+    sim_trace("host %d: lease %llu of %llu items from %llu of call %llu on", agent->host->number,
+              (unsigned long long)lease->id, (unsigned long long)(run.hi - run.lo),
+              (unsigned long long)run.lo % (1ULL << 32), (unsigned long long)(run.lo >> 32) - 1);
 }
 
 static void on_input(struct sim_agent *agent, const struct mm_frame *frame, const unsigned char *body, size_t n)

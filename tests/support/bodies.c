@@ -49,7 +49,7 @@ static void put_call(struct mm_writer *w)
                                  .priority = (int32_t)any(200) - 100,
                                  .leaf_items = 64,
                                  .n_items = 1 + any(1000000),
-                                 .group_items = 64 << any(8),
+                                 .group_items = UINT64_C(64) << any(8),
                                  .n_fold_dims = (uint32_t)any(3) };
     for (unsigned j = 0; j < MAMUTO_MAX_DIMS; j++)
         call.dims[j] = call.fold_dims[j] = 1 + any(50);

@@ -296,7 +296,7 @@ static void make_host(int i)
                                       .workers = 1 + (int)sim_below(4),
                                       .no_return = sim_percent(20),
                                       .slow_sender = sim_percent(20) };
-    if (sim_percent(10))
+    if (sim_percent(10) && sim_hosts[i].item_ns < 5 * SIM_MS)
         sim_hosts[i].item_ns *= 50;
     if (sim_percent(5))
         sim_hosts[i].unreachable_until = UINT64_MAX;

@@ -19,28 +19,27 @@ enum mm_same_code { MM_SAME_CODE_WARN, MM_SAME_CODE_REQUIRE };
  * Paths are absolute if the config is a file. */
 struct mm_config_host {
     char *label;
-    bool local; /* this machine */
-    int cores;  /* 1 to MM_CONFIG_MAX_CORES; 0: all that this process may use there */
-    enum mm_pin pin;
-    bool core_dumps;
     char *cc;              /* no slash: to be looked for in PATH */
     char **cflags, **libs; /* these and the other lists are ended by NULL */
     char *workdir;         /* NULL: stay */
-    int nice;              /* 0 to 19, added to what this process has */
     char **env;            /* "NAME=value", each name once; NULL: nothing */
     char *agent;           /* NULL: to be found */
-    bool required;
+    int cores;             /* 1 to MM_CONFIG_MAX_CORES; 0: all that this process may use there */
+    int nice;              /* 0 to 19, added to what this process has */
+    enum mm_pin pin;
+    bool local; /* this machine */
+    bool core_dumps, required;
     /* of other hosts alone */
-    enum mm_transport transport; /* SHM for this machine, and for no other */
     bool encrypt;
+    enum mm_transport transport; /* SHM for this machine, and for no other */
     enum mm_known_hosts known_hosts;
-    char *known_hosts_file, *ssh_config, *address, *user, *identity; /* NULL: as ssh has it */
+    enum mm_same_code same_code;
     int port;                                                        /* 0: as ssh has it */
+    char *known_hosts_file, *ssh_config, *address, *user, *identity; /* NULL: as ssh has it */
     char **launch;                                                   /* NULL: ssh */
     char *data_address;                                              /* NULL: the connection's own */
     int data_port_first, data_port_last;                             /* 0: any */
     int connect_timeout_ms, inflight_bytes;
-    enum mm_same_code same_code;
 };
 
 struct mm_config {

@@ -36,7 +36,9 @@ static void fill(mamuto_t *m, size_t i, mamuto_host_t *host)
                              .bytes_out = state.bytes_out,
                              .bytes_in = state.bytes_in,
                              .rtt_us = state.rtt_us,
-                             .busy = state.busy };
+                             .busy = state.busy,
+                             .transport = state.transport,
+                             .login_ms = state.login_ms };
 }
 
 size_t mamuto_hosts(mamuto_t *m, mamuto_host_t *hosts, size_t max)

@@ -612,14 +612,17 @@ typedef struct {
 
 /* A host of a mapper. The strings live as long as the mapper, reason until the next call. */
 typedef struct {
-    const char *name;   /* of the config; "localhost" is this machine */
-    const char *state;  /* "starting", "up", "lost" */
-    const char *reason; /* why it is lost (for good, or until its workers are started anew), else NULL */
-    int cores;          /* workers */
-    uint64_t items;     /* settled there */
+    const char *name;  /* of the config; "localhost" is this machine */
+    const char *state; /* "starting", "up", "lost" */
+    const char *
+        reason; /* why it is lost (for good, or until it is back); up, why its stream is not as it might be; else NULL */
+    int cores;  /* workers */
+    uint64_t items; /* settled there */
     uint64_t bytes_out, bytes_in;
-    double rtt_us; /* 0: it is this machine */
-    double busy;   /* of the workers' time since it is up, so much went into items: 0 to 1 */
+    double rtt_us;         /* 0: it is this machine */
+    double busy;           /* of the workers' time since it is up, so much went into items: 0 to 1 */
+    const char *transport; /* "shm"; "tcp+tls", "tcp", "ssh", "launch" (in that channel); NULL: it is not up */
+    double login_ms;       /* from the beginning of its last launch until its agent was there; 0: it has none */
 } mamuto_host_t;
 
 /* What mamuto_open is given. NULL instead: this machine, all cores, no modules. */

@@ -74,6 +74,8 @@ struct mm_node_state {
     uint64_t items;               /* settled there */
     uint64_t bytes_out, bytes_in; /* of a host that is not this machine */
     double rtt_us;                /* 0: not known */
+    const char *transport;        /* of mamuto_host_t; NULL: it is not up */
+    double login_ms;
     double busy;
 };
 

@@ -78,12 +78,15 @@ static int bind_one(const char *address, int family, uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage name = { 0 };
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } name = { 0 };
     socklen_t n = sizeof name;
-    if (getsockname(fd, (struct sockaddr *)&name, &n) != 0)
+    if (getsockname(fd, &name.any, &n) != 0)
         return 0;
-    return ntohs(name.ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)&name)->sin6_port
-                                            : ((const struct sockaddr_in *)&name)->sin_port);
+    return ntohs(name.any.sa_family == AF_INET6 ? name.v6.sin6_port : name.v4.sin_port);
 }
 
 /* On one port, for IPv4 and IPv6 alike where no address is given. */

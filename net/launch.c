@@ -433,6 +433,12 @@ struct mm_link *mm_launch_channel(struct mm_launch *l) { return l->channel; }
 struct mm_link *mm_launch_stream(struct mm_launch *l) { return l->stream; }
 const struct mm_launched *mm_launch_info(const struct mm_launch *l) { return &l->info; }
 enum mm_stream_kind mm_launch_kind(const struct mm_launch *l) { return l->kind; }
+const char *mm_launch_transport(const struct mm_launch *l)
+{
+    static const char *const names[] = { "launch", "tcp", "tcp+tls" };
+    return l->kind == MM_STREAM_CHANNEL && !l->host->launch ? "ssh" : names[l->kind];
+}
+
 const char *mm_launch_note(const struct mm_launch *l) { return l->note[0] ? l->note : NULL; }
 
 /* Control characters come out as \xNN: it is another machine's text, for a terminal. */

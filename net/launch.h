@@ -32,6 +32,7 @@ struct mm_link *mm_launch_channel(struct mm_launch *launch);
 struct mm_link *mm_launch_stream(struct mm_launch *launch);
 const struct mm_launched *mm_launch_info(const struct mm_launch *launch);
 enum mm_stream_kind mm_launch_kind(const struct mm_launch *launch);
+const char *mm_launch_transport(const struct mm_launch *launch); /* of mamuto_host_t */
 /* Why the stream is in the channel though it was not asked for; NULL: it is as it was asked for. */
 const char *mm_launch_note(const struct mm_launch *launch);
 /* What the far side said last on stderr, and how the channel's process ended: a piece of a sentence, escaped; "" where

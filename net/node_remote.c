@@ -303,6 +303,11 @@ static void describe(struct mm_node *node, struct mm_node_state *state)
                                      .bytes_in = node->bytes_in };
     if (node->state > MM_REMOTE_UP)
         state->reason = closing ? "the mapper is being closed" : node->reason;
+    if (node->state == MM_REMOTE_UP) {
+        state->reason = mm_launch_note(node->launch);
+        state->transport = mm_launch_transport(node->launch);
+        state->login_ms = mm_launch_info(node->launch)->login_ms;
+    }
     if (!node->stream)
         return;
     state->bytes_out += mm_stream_sent(mm_link_stream(node->stream));

@@ -115,7 +115,7 @@ static int settle(struct mm_node *node, struct mm_remote_lease *lease, uint64_t 
 {
     if (mm_claims_settle(lease->claims, first, n, lease->source))
         return mm_stream_fail(mm_link_stream(node->stream), "no memory for a piece of a result");
-    if (lease->marks)
+    if (lease->marks && lease->run->marks)
         memcpy(lease->run->marks + (first - lease->first), lease->marks + (first - lease->first), n);
     lease->settled += n;
     node->items += n;
@@ -229,7 +229,7 @@ int mm_remote_on_fail(struct mm_node *node, const struct mm_frame *frame, const 
         snprintf(err->host, sizeof err->host, "%s", node->host->label);
     }
     lease->failed++;
-    if (lease->marks)
+    if (lease->marks && lease->run->marks)
         lease->marks[item - lease->first] = 1;
     return settle(node, lease, item, 1);
 }

@@ -19,6 +19,7 @@ void mm_node_shm_describe(struct mm_node *node, struct mm_node_state *state)
     *state = (struct mm_node_state){ .state = names[node->state] };
     state->reason = node->state > UP ? reason : NULL;
     state->workers = mm_node_shm_workers(node);
+    state->transport = node->state == UP ? "shm" : NULL;
     mm_account_total(&node->jobs, &state->items, &state->busy);
 }
 

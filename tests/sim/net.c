@@ -408,6 +408,18 @@ int mm_launch_begin(struct mm_launch **out, uv_loop_t *loop, const struct mm_con
     return 0;
 }
 
+const char *mm_launch_note(const struct mm_launch *launch)
+{
+    (void)launch;
+    return NULL;
+}
+
+const char *mm_launch_transport(const struct mm_launch *launch)
+{
+    (void)launch;
+    return "sim";
+}
+
 struct mm_link *mm_launch_channel(struct mm_launch *launch) { return launch->link; }
 struct mm_link *mm_launch_stream(struct mm_launch *launch) { return launch->link; }
 const char *mm_launch_last_words(struct mm_launch *launch) { return launch->closed ? "closed" : ""; }

@@ -92,9 +92,7 @@ static bool write_some(struct wires_end *end)
     ssize_t result = end->wire->ops->writev(end->wire, iov, n); /* n = 0: what is held back */
     if (result > 0)
         end->written += (uint64_t)result;
-    else if (result != -EAGAIN && n)
-        end->write_result = result;
-    else if (result < 0 && result != -EAGAIN)
+    else if (result != -EAGAIN && (n || result < 0))
         end->write_result = result;
     return result > 0;
 }

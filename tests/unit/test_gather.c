@@ -28,8 +28,10 @@ static int set_up(void **state)
 {
     (void)state;
     memset(&it, 0, sizeof it);
-    it.map = calloc(1, sizeof *it.map);
+    it.map = aligned_alloc(_Alignof(struct mm_board_map), sizeof *it.map);
     it.runner = calloc(1, sizeof *it.runner);
+    assert_non_null(it.map);
+    memset(it.map, 0, sizeof *it.map);
     memset(it.arena, 7, sizeof it.arena);
     for (int i = 0; i < PART; i++)
         it.part[i] = (char)('a' + i % 26);

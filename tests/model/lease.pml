@@ -1,15 +1,17 @@
 /*
  * A model of what makes a lost or late host cost nothing: leases, claims, copies, results that come late
- * (core/team_lease.c, core/team_end.c, core/claims.c, net/remote_result.c). tests/model/run searches it whole with Spin.
+ * (core/team_lease.c, core/team_end.c, core/claims.c, net/remote_result.c). tests/model/run searches it whole with
+ * Spin.
  *
  * In it: one call of ITEMS items; a master; STREAMS streams, each one agent's whole life (a host that comes back is
  * another stream), of which DEATHS die between any two steps of theirs; this machine, which runs copies into scratch,
  * and what is left when all streams are dead. A result comes in two slices, so that a stream can die, or be overtaken,
- * in the middle of an item. COPIES copies are made of leases that are late, at any time. ENDS_EARLY: the call is cancelled,
- * at any time, and its arrays are gone, while agents still send.
+ * in the middle of an item. COPIES copies are made of leases that are late, at any time. ENDS_EARLY: the call is
+ * cancelled, at any time, and its arrays are gone, while agents still send.
  *
- * Checked: an item has one writer at a time; none is settled twice, and what is settled is never written again; when the
- * call is over, all items are settled, and from then on nothing is written. A lease that is forgotten, or a claim that stays, ends in a stuck state.
+ * Checked: an item has one writer at a time; none is settled twice, and what is settled is never written again; when
+ * the call is over, all items are settled, and from then on nothing is written. A lease that is forgotten, or a claim
+ * that stays, ends in a stuck state.
  *
  * Not in it: several leases a stream, credit, sizes, `once`, failures: tests/sim has those.
  *
@@ -294,8 +296,8 @@ inline end_early(s) {
 
 #define FORGET i = 0; t = 0; mask = 0; item = 0; all = 0
 
-/* All that the master does for one event is one step: nobody looks at what it has in between. It gives all that is open, or
- * the lowest item of it. */
+/* All that the master does for one event is one step: nobody looks at what it has in between. It gives all that is
+ * open, or the lowest item of it. */
 #define EVENTS(s)                                                                                                      \
     :: atomic { !dead[s] && nempty(from[s]) ->                                                                         \
         if                                                                                                             \

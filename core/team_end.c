@@ -287,11 +287,12 @@ static void ended(struct mm_lease *lease, int status, uint64_t failed, const mam
     call->failed += lease->scratch ? 0 : failed;
     if (lease->scratch || lease->revoked || call->ending) /* nobody waits for it */
         return_undone(lease, err);
-    else if (is_of_an_item(status) && failed)
-        mm_call_stop(call, NULL);
-    else if (is_of_an_item(status)) /* another source has settled that item, and well */
-        return_undone(lease, err);
-    else if (lease->kind == MM_LEASE_OWN || !is_the_hosts(status))
+    else if (is_of_an_item(status)) {
+        if (failed)
+            mm_call_stop(call, NULL);
+        else /* another source has settled that item, and well */
+            return_undone(lease, err);
+    } else if (lease->kind == MM_LEASE_OWN || !is_the_hosts(status))
         mm_call_stop(call, err);
     else {
         if (status != MAMUTO_EHOST)

@@ -1,7 +1,6 @@
-/* The far end of a link: an agent that keeps the protocol (net/PROTOCOL.md), in any way that it allows: leases run at the
- * same time, their pieces in any order, results as they come or all at the end, failures before or after others' results.
- * It ends by itself when a worker begins an item that kills.
- */
+/* The far end of a link: an agent that keeps the protocol (net/PROTOCOL.md), in any way that it allows: leases run at
+ * the same time, their pieces in any order, results as they come or all at the end, failures before or after others'
+ * results. It ends by itself when a worker begins an item that kills. */
 #include "net/message.h"
 #include "net/remote.h"
 #include "tests/sim/sim.h"
@@ -44,7 +43,7 @@ struct sim_agent {
 
 static bool is_dead(const struct sim_agent *agent) { return sim_is_over(agent->link); }
 
-/* ---- what it sends ----------------------------------------------------------------------------------------------------- */
+/* ---- what it sends ----------------------------------------------------------------------------------------------- */
 
 static void send_whole(struct sim_agent *agent, enum mm_frame_type type, uint64_t id, const struct mm_writer *w)
 {
@@ -137,7 +136,7 @@ static void end_lease(struct sim_agent *agent, struct lease *lease)
     lease->over = true;
 }
 
-/* ---- work -------------------------------------------------------------------------------------------------------------- */
+/* ---- work -------------------------------------------------------------------------------------------------------- */
 
 static bool is_ready(const struct lease *lease)
 {
@@ -215,7 +214,7 @@ static void look_for_work(struct sim_agent *agent)
                 begin_chunk(agent, &agent->workers[w], lease);
 }
 
-/* ---- what comes -------------------------------------------------------------------------------------------------------- */
+/* ---- what comes -------------------------------------------------------------------------------------------------- */
 
 static struct agent_call *find_call(const struct sim_agent *agent, uint64_t id)
 {

@@ -1,7 +1,6 @@
-/* What becomes of each item, kept by somebody who sees everything: who runs it, claims it, has settled it. The functions of
- * core/claims.h are wrapped (--wrap of the linker), so that each claim of the real ones is held against this; so is each
- * byte that is written into a result. The planted bugs of claims are here, too.
- */
+/* What becomes of each item, kept by somebody who sees everything: who runs it, claims it, has settled it. The
+ * functions of core/claims.h are wrapped (--wrap of the linker), so that each claim of the real ones is held against
+ * this; so is each byte that is written into a result. The planted bugs of claims are here, too. */
 #include "core/claims.h"
 #include "tests/sim/sim.h"
 
@@ -34,7 +33,7 @@ struct sim_item *sim_item(uint64_t item, struct sim_call **call)
 
 static unsigned long long number(uint64_t item) { return item % FIRST_OF_CALL; }
 
-/* ---- what items come to ------------------------------------------------------------------------------------------------ */
+/* ---- what items come to ------------------------------------------------------------------------------------------ */
 
 extern unsigned sim_fail_percent, sim_flaky_percent, sim_kill_permille;
 
@@ -54,7 +53,7 @@ void sim_value(uint64_t item, uint64_t in, void *out, size_t n)
         memcpy((char *)out + i, &value, n - i < sizeof value ? n - i : sizeof value);
 }
 
-/* ---- what happens to them ---------------------------------------------------------------------------------------------- */
+/* ---- what happens to them ---------------------------------------------------------------------------------------- */
 
 void sim_item_begins(uint64_t at, int host, bool copy)
 {
@@ -119,7 +118,7 @@ void sim_check_read(const void *from)
     }
 }
 
-/* ---- claims, wrapped --------------------------------------------------------------------------------------------------- */
+/* ---- claims, wrapped --------------------------------------------------------------------------------------------- */
 
 struct mm_claims *__real_mm_claims_new(uint64_t first, uint64_t n);
 struct mm_claims *__wrap_mm_claims_new(uint64_t first, uint64_t n);

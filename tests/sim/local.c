@@ -1,6 +1,5 @@
-/* A node of this machine, as shm/ is one: workers that take chunks of their runs, from the front; what nobody has begun can
- * be taken back, from the end. A chunk that was begun is stored, whatever becomes of its run.
- */
+/* A node of this machine, as shm/ is one: workers that take chunks of their runs, from the front; what nobody has
+ * begun can be taken back, from the end. A chunk that was begun is stored, whatever becomes of its run. */
 #include "core/error.h"
 #include "tests/sim/sim.h"
 
@@ -33,7 +32,7 @@ struct mm_node {
 uint64_t sim_local_item_ns;
 int sim_local_workers;
 
-/* ---- work -------------------------------------------------------------------------------------------------------------- */
+/* ---- work -------------------------------------------------------------------------------------------------------- */
 
 static void look_for_work(void *owner);
 
@@ -142,7 +141,7 @@ static void look_for_work(void *owner)
             begin_chunk(&node->workers[w], &node->jobs[i]);
 }
 
-/* ---- operations -------------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 static void on_up(void *owner)
 {

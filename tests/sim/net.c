@@ -1,8 +1,7 @@
-/* Launches, links and streams as net/ has them (net/launch.h, net/link.h, net/stream.h), without a descriptor: frames that
- * arrive after a while, in order on one link, in no order among links; payloads piece by piece. A link can be cut (nothing
- * arrives any more, in either direction), reset, or end with its agent, in mid-frame too.
- * The real node of another host is on top of it. Links stay until the end of the seed, as late events look at them.
- */
+/* Launches, links and streams as net/ has them (net/launch.h, net/link.h, net/stream.h), without a descriptor: frames
+ * that arrive after a while, in order on one link, in no order among links; payloads piece by piece. A link can be
+ * cut (nothing arrives any more, in either direction), reset, or end with its agent, in mid-frame too. The real node
+ * of another host is on top of it. Links stay until the end of the seed, as late events look at them. */
 #include "core/error.h"
 #include "net/remote.h"
 #include "tests/sim/sim.h"
@@ -56,7 +55,7 @@ struct mm_launch {
 struct sim_host sim_hosts[SIM_HOSTS];
 unsigned sim_crashes;
 
-/* ---- queues ------------------------------------------------------------------------------------------------------------ */
+/* ---- queues ------------------------------------------------------------------------------------------------------ */
 
 static struct parcel *put(struct queue *queue, const struct mm_frame *frame, const void *body, size_t n)
 {
@@ -81,7 +80,7 @@ static uint64_t arrival(struct queue *queue, const struct sim_host *host)
     return queue->arrives - sim_now();
 }
 
-/* ---- to the agent ------------------------------------------------------------------------------------------------------ */
+/* ---- to the agent ------------------------------------------------------------------------------------------------ */
 
 bool sim_is_over(const struct mm_link *link) { return link->closed || link->dead; }
 
@@ -180,7 +179,7 @@ void mm_stream_drop_source(struct mm_stream *stream, struct mm_source *source)
     link->sources.last = at;
 }
 
-/* ---- from the agent ---------------------------------------------------------------------------------------------------- */
+/* ---- from the agent ---------------------------------------------------------------------------------------------- */
 
 static void end_link(struct mm_link *link, const char *why)
 {
@@ -331,7 +330,7 @@ void sim_fault(struct sim_host *host, enum sim_fault fault)
     }
 }
 
-/* ---- streams and links ------------------------------------------------------------------------------------------------- */
+/* ---- streams and links ------------------------------------------------------------------------------------------- */
 
 int mm_stream_fail(struct mm_stream *stream, const char *format, ...)
 {
@@ -373,7 +372,7 @@ void mm_link_wake(struct mm_link *link)
     sim_at(sim_below(20) * SIM_US, write_some, link);
 }
 
-/* ---- launches ---------------------------------------------------------------------------------------------------------- */
+/* ---- launches ---------------------------------------------------------------------------------------------------- */
 
 static void launch_now(void *owner)
 {

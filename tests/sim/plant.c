@@ -1,5 +1,6 @@
-/* Bugs, planted at the places where files of the library call each other (--wrap of the linker), so that the library itself
- * knows nothing of them; those of claims and of this machine's node are where those are simulated. Each must be found. */
+/* Bugs, planted at the places where files of the library call each other (--wrap of the linker), so that the library
+ * itself knows nothing of them; those of claims and of this machine's node are where those are simulated. Each must
+ * be found. */
 #include "core/team_node.h"
 #include "tests/sim/plant.h"
 #include "tests/sim/sim.h"

@@ -1,6 +1,6 @@
-/* One call, or a few, over this machine and up to four others, in a world that is drawn from a seed: how fast and how far
- * hosts are, what breaks when, which items fail or kill, what the program asks for. After each event, what has been written
- * is known to be right (tests/sim/items.c); when a call ends, all of it is looked at.
+/* One call, or a few, over this machine and up to four others, in a world that is drawn from a seed: how fast and how
+ * far hosts are, what breaks when, which items fail or kill, what the program asks for, when there is no memory. After
+ * each event, what has been written is known to be right (tests/sim/items.c); when a call ends, all of it is looked at.
  *
  *   sim                 MAMUTO_SIM_SEEDS seeds (10,000) from MAMUTO_SIM_FROM on (1)
  *   MAMUTO_SEED=N sim   that one; with MAMUTO_TRACE=1 it tells what happens
@@ -46,7 +46,7 @@ static struct world {
 
 static char labels[][10] = { "localhost", "a", "b", "c", "d" };
 
-/* ---- a call ------------------------------------------------------------------------------------------------------------ */
+/* ---- a call ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t n_items(void)
 {
@@ -117,7 +117,7 @@ static void on_cancel(void *owner)
     mm_node_team.cancel(world.team, &call->run);
 }
 
-/* ---- what has become of it --------------------------------------------------------------------------------------------- */
+/* ---- what has become of it --------------------------------------------------------------------------------------- */
 
 static void check_item(const struct sim_call *call, uint64_t i)
 {
@@ -207,7 +207,7 @@ static void on_item_error(void *owner, struct mm_run *run, const mamuto_error_t 
     item->told = true;
 }
 
-/* ---- the mapper's part ------------------------------------------------------------------------------------------------- */
+/* ---- the mapper's part ------------------------------------------------------------------------------------------- */
 
 /* One of the next allocations fails; and again, later. */
 static void on_poverty(void *owner)
@@ -274,7 +274,7 @@ static const struct mm_node_events events = { .on_up = on_up,
                                               .on_lost = on_lost,
                                               .on_closed = on_closed };
 
-/* ---- a world ----------------------------------------------------------------------------------------------------------- */
+/* ---- a world ----------------------------------------------------------------------------------------------------- */
 
 static void on_fault(void *owner)
 {
@@ -296,7 +296,7 @@ static void make_host(int i)
                                       .workers = 1 + (int)sim_below(4),
                                       .no_return = sim_percent(20),
                                       .slow_sender = sim_percent(20) };
-    if (sim_percent(10))
+    if (sim_percent(10) && sim_hosts[i].item_ns < 5 * SIM_MS)
         sim_hosts[i].item_ns *= 50;
     if (sim_percent(5))
         sim_hosts[i].unreachable_until = UINT64_MAX;
@@ -371,7 +371,7 @@ static void run_seed(uint64_t seed)
     sim_end();
 }
 
-/* ---- many -------------------------------------------------------------------------------------------------------------- */
+/* ---- many -------------------------------------------------------------------------------------------------------- */
 
 static uint64_t number_of(const char *name, uint64_t otherwise)
 {

@@ -1,5 +1,6 @@
 /* A world in which the real team (core/team*.c, core/claims.c) and the real nodes of other hosts (net/node_remote.c,
- * net/remote_*.c) live: its clock, its loop, its network, its agents, its workers. Everything in it is drawn from a seed. */
+ * net/remote_*.c) live: its clock, its loop, its network, its agents, its workers. Everything in it is drawn from a
+ * seed. */
 #ifndef MM_TESTS_SIM_H
 #define MM_TESTS_SIM_H
 
@@ -15,7 +16,7 @@ static const uint64_t SIM_US = 1000, SIM_MS = 1000000, SIM_S = 1000000000;
 
 extern bool sim_is_poor; /* now and then there is no memory: an error is right then, a wrong value never is */
 
-/* ---- world.c: chance, clock, loop ------------------------------------------------------------------------------------ */
+/* ---- world.c: chance, clock, loop -------------------------------------------------------------------------------- */
 
 uint64_t sim_below(uint64_t n);            /* [0, n) */
 bool sim_percent(unsigned percent);        /* true in so many cases of a hundred */
@@ -31,7 +32,7 @@ void *sim_keep(size_t bytes); /* zeroed; stays until the end of the seed: late e
 __attribute__((format(printf, 1, 2), noreturn)) void sim_broken(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void sim_trace(const char *format, ...); /* where MAMUTO_TRACE is set */
 
-/* ---- items.c: what is known of each item, by who knows everything ---------------------------------------------------- */
+/* ---- items.c: what is known of each item, by who knows everything ------------------------------------------------ */
 
 enum sim_state { SIM_OPEN, SIM_RUNNING, SIM_CLAIMED, SIM_SETTLED }; /* RUNNING: here, which nobody can take back */
 
@@ -76,7 +77,7 @@ void sim_value(uint64_t item, uint64_t in, void *out, size_t n);
 /* Who is at work in the master at this moment: of whom what comes is taken. Returns who was before. */
 int sim_act_for(int host, bool failing);
 
-/* ---- local.c, net.c, agent.c ------------------------------------------------------------------------------------------ */
+/* ---- local.c, net.c, agent.c ------------------------------------------------------------------------------------- */
 
 extern const struct mm_node_ops sim_local; /* a node of this machine */
 extern uint64_t sim_local_item_ns;
@@ -107,7 +108,7 @@ void sim_agent_sends(struct mm_link *link, const struct mm_frame *frame, const v
 void sim_agent_dies(struct mm_link *link); /* what it has sent still arrives */
 bool sim_is_over(const struct mm_link *link);
 
-/* ---- plant.c: bugs that are to be found ------------------------------------------------------------------------------ */
+/* ---- plant.c: bugs that are to be found -------------------------------------------------------------------------- */
 
 #define SIM_PLANTS(X)                                                                                                  \
     X(none)                                                                                                            \

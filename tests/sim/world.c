@@ -1,6 +1,5 @@
-/* Chance, clock and loop: events by time, then by the order in which they were asked for; and the few functions of libuv
- * that the team and its nodes call, on that clock. Linked before libuv, these are the ones that are taken.
- */
+/* Chance, clock and loop: events by time, then by the order in which they were asked for; and the few functions of
+ * libuv that the team and its nodes call, on that clock. Linked before libuv, these are the ones that are taken. */
 #include "tests/sim/sim.h"
 
 #include <inttypes.h>
@@ -30,7 +29,7 @@ static int n_timers;
 static uint64_t now, order, seed, chance;
 static struct kept *kept;
 
-/* ---- chance ------------------------------------------------------------------------------------------------------------ */
+/* ---- chance ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t mix(uint64_t z)
 {
@@ -51,7 +50,7 @@ uint64_t sim_about(uint64_t mean)
     return sim_percent(3) ? 10 * n : n;
 }
 
-/* ---- events ------------------------------------------------------------------------------------------------------------ */
+/* ---- events ------------------------------------------------------------------------------------------------------ */
 
 static bool is_before(const struct event *a, const struct event *b)
 {
@@ -154,7 +153,7 @@ void sim_end(void)
     }
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------------------------------- */
 
 void sim_trace(const char *format, ...)
 {
@@ -183,7 +182,7 @@ void sim_broken(const char *format, ...)
     _exit(3);
 }
 
-/* ---- libuv ------------------------------------------------------------------------------------------------------------- */
+/* ---- libuv ------------------------------------------------------------------------------------------------------- */
 
 static void stop(const uv_timer_t *timer)
 {

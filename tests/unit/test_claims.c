@@ -1,5 +1,5 @@
-/* Claims against an array of one entry an item: random calls of all kinds, and what the bounds of the structure promise. The
- * seed is printed; MAMUTO_SEED replays it. */
+/* Claims against an array of one entry an item: random calls of all kinds, and what the bounds of the structure promise.
+ * The seed is printed; MAMUTO_SEED replays it. */
 #include "core/claims.h"
 #include "core/alloc.h"
 
@@ -161,8 +161,8 @@ static void claims_settled_all_over_are_one_stretch(void **unused)
     mm_claims_free(claims);
 }
 
-/* Every second item is somebody's: a hundred thousand intervals. Should each call go through all of them, this would take
- * minutes, not moments. */
+/* Every second item is somebody's: a hundred thousand intervals. Should each call go through all of them, this would
+ * take minutes, not moments. */
 static void claims_of_a_hundred_thousand_intervals_are_quick(void **unused)
 {
     enum { N = 200000 };

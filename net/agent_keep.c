@@ -75,8 +75,12 @@ int mm_agent_on_keep(struct mm_agent *agent, const struct mm_frame *frame, size_
 
 int mm_agent_on_keep_end(struct mm_agent *agent, const struct mm_frame *frame)
 {
-    struct mm_agent_object *o = find(agent, frame->id);
     mamuto_error_t err = { 0 };
+    void *nowhere;
+    int begun = frame->length > mm_frame_prefix(frame->type) ? 0 : mm_agent_on_keep(agent, frame, 0, &nowhere);
+    if (begun) /* of no bytes: nobody has asked where they go */
+        return begun;
+    struct mm_agent_object *o = find(agent, frame->id);
     o->got[frame->part] = frame->offset + frame->length - mm_frame_prefix(frame->type);
     bool whole = o->began[MM_WHAT_ITEMS] && o->got[MM_WHAT_ITEMS] == o->total[MM_WHAT_ITEMS] &&
                  o->got[MM_WHAT_OFFSETS] == o->total[MM_WHAT_OFFSETS];

@@ -231,7 +231,7 @@ static int try_file(ssh_session session, const char *path, char *why, size_t siz
 
 static int authenticate(const struct mm_login_target *t, ssh_session session, mamuto_error_t *err)
 {
-    char why[300] = "", text[400];
+    char why[300] = "", text[520];
     int auth = ssh_userauth_none(session, NULL);
     quick_ack(session);
     if (auth == SSH_AUTH_DENIED || auth == SSH_AUTH_PARTIAL)

@@ -110,6 +110,21 @@ int mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size
     return 0;
 }
 
+static void log_span(const struct mm_node *node, const struct mm_remote_lease *lease, uint64_t first, uint64_t n)
+{
+    struct mm_span_log *log = lease->run->log;
+    if (!log)
+        return;
+    if (log->n == log->room)
+        log->flush(log->run);
+    if (log->n == log->room)
+        return;
+    uint64_t begun = lease->begun_ns < log->begun_ns ? log->begun_ns : lease->begun_ns;
+    log->at[log->n++] = (mamuto_span_t){
+        .first = first, .count = n, .host = node->host->label, .worker = -1, .start_ns = begun, .end_ns = uv_hrtime()
+    };
+}
+
 /* Marks go with the values that they are about: of what somebody else settles, he says what has failed. */
 static int settle(struct mm_node *node, struct mm_remote_lease *lease, uint64_t first, uint64_t n)
 {
@@ -117,6 +132,7 @@ static int settle(struct mm_node *node, struct mm_remote_lease *lease, uint64_t 
         return mm_stream_fail(mm_link_stream(node->stream), "no memory for a piece of a result");
     if (lease->marks && lease->run->marks)
         memcpy(lease->run->marks + (first - lease->first), lease->marks + (first - lease->first), n);
+    log_span(node, lease, first, n);
     lease->settled += n;
     node->items += n;
     return 0;
@@ -144,24 +160,6 @@ static int place_scratch(struct mm_node *node, struct mm_remote_lease *lease, co
     return 0;
 }
 
-static void log_span(const struct mm_node *node, const struct mm_remote_lease *lease, const struct mm_frame *frame)
-{
-    struct mm_span_log *log = lease->run->log;
-    if (!log)
-        return;
-    if (log->n == log->room)
-        log->flush(log->run);
-    if (log->n == log->room)
-        return;
-    uint64_t begun = lease->begun_ns < log->begun_ns ? log->begun_ns : lease->begun_ns;
-    log->at[log->n++] = (mamuto_span_t){ .first = frame->lo,
-                                         .count = frame->hi - frame->lo,
-                                         .host = node->host->label,
-                                         .worker = -1,
-                                         .start_ns = begun,
-                                         .end_ns = uv_hrtime() };
-}
-
 int mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame)
 {
     struct mm_remote_lease *lease = mm_remote_find_lease(node, frame->id);
@@ -173,7 +171,6 @@ int mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame)
     lease->next_offset = whole ? 0 : end;
     if (!whole || !is_live(lease) || lease->place == MM_REMOTE_AWAY_WITH_IT)
         return 0;
-    log_span(node, lease, frame);
     if (lease->place == MM_REMOTE_IN_SCRATCH)
         return place_scratch(node, lease, frame);
     return settle(node, lease, frame->lo, frame->hi - frame->lo);

@@ -164,6 +164,11 @@ static void team_keeps_data_on_far_hosts(void **state)
             assert_true(y[k] == 2 * x[k]);
     }
     assert_int_equal(mamuto_forget(kept), 0);
+    static const int64_t offsets[FEW + 1]; /* all items are empty */
+    keep = (mamuto_keep_t){ .type = "f8[*]", .arg = mamuto_scatter_var(x, offsets, FEW) };
+    if (mamuto_keep_wait(m, &keep, &kept, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(mamuto_forget(kept), 0);
     e2e_close(m);
 }
 

@@ -177,9 +177,9 @@ void mm_put_credit(struct mm_writer *w, uint64_t bytes);
 void mm_put_out(struct mm_writer *w, const struct mm_out_body *out);
 void mm_put_bye(struct mm_writer *w, int32_t code, const char *text);
 
-/* Each reads a body and checks every field for its range (the table in net/PROTOCOL.md). 0, or EPROTOCOL; *why is a piece of
- * a sentence; what is in the structure then is of no use. Nothing may follow in the body. HELLO of another byte order or
- * protocol: EVERSION. */
+/* Each reads a body and checks every field for its range (the table in net/PROTOCOL.md). 0, or EPROTOCOL; *why is a
+ * piece of a sentence; what is in the structure then is of no use. Nothing may follow in the body. HELLO of another
+ * byte order or protocol: EVERSION. */
 int mm_get_hello(struct mm_hello *hello, const unsigned char *at, size_t n, const char **why);
 int mm_get_start(struct mm_start *start, const unsigned char *at, size_t n, const char **why);
 int mm_get_listen(struct mm_listen *listen, const unsigned char *at, size_t n, const char **why);
@@ -196,9 +196,9 @@ int mm_get_credit(uint64_t *bytes, const unsigned char *at, size_t n, const char
 int mm_get_out(struct mm_out_body *out, const unsigned char *at, size_t n, const char **why);
 int mm_get_bye(struct mm_bye *bye, const unsigned char *at, size_t n, const char **why);
 
-/* An outcome and the error that a program is told: strings are copied, cut where a character begins, and what is not a
- * character of UTF-8, or is a control character, comes out as \xNN; ends of lines stay in the text, not in the file. The
- * error's host is left alone. */
+/* An outcome and the error that a program is told: strings are copied, cut where a character begins, and what is not
+ * a character of UTF-8, or is a control character, comes out as \xNN; ends of lines stay in the text, not in the
+ * file. The error's host is left alone. */
 void mm_outcome_to_error(const struct mm_outcome_body *outcome, mamuto_error_t *err);
 void mm_error_to_outcome(const mamuto_error_t *err, struct mm_outcome_body *outcome); /* which points into err */
 

@@ -1,6 +1,6 @@
-/* An outcome that crosses the wire and the error that a program is told. Text of another machine is for a terminal here:
- * control characters, the C1 set among them, and what is not UTF-8 are escaped, and it is cut where a character begins. Pure.
- * Called by both sides; by the master for everything that an agent says of failures.
+/* An outcome that crosses the wire and the error that a program is told. Text of another machine is for a terminal
+ * here: control characters, the C1 set among them, and what is not UTF-8 are escaped, and it is cut where a character
+ * begins. Pure. Called by both sides; by the master for everything that an agent says of failures.
  */
 #include "net/message.h"
 

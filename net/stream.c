@@ -158,8 +158,8 @@ static int end_payload(struct mm_stream *s)
     return s->events->on_payload_end(s->owner, &s->frame);
 }
 
-/* Takes what the buffer has of the payload. Of one without a byte, its owner is asked all the same: that is where it looks
- * what the frame names. */
+/* Takes what the buffer has of the payload. Of one without a byte, its owner is asked all the same: that is where it
+ * looks what the frame names. */
 static int take_payload(struct mm_stream *s)
 {
     size_t n = s->end - s->begin, left = s->payload - s->done;

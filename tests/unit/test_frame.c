@@ -1,6 +1,6 @@
-/* Headers and prefixes of frames, against a table of the protocol that is written down here once more: who sends what where
- * and how long it may be. Random ones come back as they were; what is out of its range is refused, with a reason. The seed is
- * printed; MAMUTO_SEED replays it. */
+/* Headers and prefixes of frames, against a table of the protocol that is written down here once more: who sends what
+ * where and how long it may be. Random ones come back as they were; what is out of its range is refused, with a
+ * reason. The seed is printed; MAMUTO_SEED replays it. */
 #include "core/mamuto.h"
 #include "net/frame.h"
 

@@ -1,4 +1,5 @@
-/* The codec: what is encoded is found again, and nothing else is believed. Random bodies print their seed; MAMUTO_SEED replays. */
+/* The codec: what is encoded is found again, and nothing else is believed. Random bodies print their seed;
+ * MAMUTO_SEED replays. */
 #include "tests/support/bodies.h"
 
 #include <inttypes.h>

@@ -266,8 +266,10 @@ static int on_frame(void *owner, const struct mm_frame *frame, const unsigned ch
     if (frame->type == MM_FRAME_LISTEN && l->stage == LISTEN)
         return on_listen(l, body, n);
     if (frame->type == MM_FRAME_BYE && mm_get_bye(&bye, body, n, &why) == 0) {
-        fail(l, bye.code, bye.text);
-        return bye.code;
+        mamuto_error_t err = { 0 };
+        mm_bye_to_error(&bye, &err);
+        fail(l, err.code, err.text);
+        return err.code;
     }
     return mm_stream_fail(mm_link_stream(l->channel), "frame %s does not belong here", mm_frame_name(frame->type));
 }

@@ -201,5 +201,7 @@ int mm_get_bye(struct mm_bye *bye, const unsigned char *at, size_t n, const char
  * file. The error's host is left alone. */
 void mm_outcome_to_error(const struct mm_outcome_body *outcome, mamuto_error_t *err);
 void mm_error_to_outcome(const mamuto_error_t *err, struct mm_outcome_body *outcome); /* which points into err */
+/* What BYE says, as an error: never of code 0, for the far side is gone; its text as above. */
+void mm_bye_to_error(const struct mm_bye *bye, mamuto_error_t *err);
 
 #endif

@@ -77,3 +77,13 @@ void mm_error_to_outcome(const mamuto_error_t *err, struct mm_outcome_body *outc
                                          .file = err->file,
                                          .text = err->text };
 }
+
+void mm_bye_to_error(const struct mm_bye *bye, mamuto_error_t *err)
+{
+    const struct mm_outcome_body outcome = { .code = bye->code ? bye->code : MAMUTO_EHOST,
+                                             .worker = -1,
+                                             .item = MAMUTO_NO_ITEM,
+                                             .file = "",
+                                             .text = bye->text };
+    mm_outcome_to_error(&outcome, err);
+}

@@ -158,11 +158,13 @@ static int on_out(struct mm_node *node, const unsigned char *body, size_t n)
 static int on_bye(struct mm_node *node, const unsigned char *body, size_t n)
 {
     struct mm_bye bye;
+    mamuto_error_t err = { 0 };
     const char *why = "";
     if (mm_get_bye(&bye, body, n, &why))
         return mm_remote_wrong(node, "BYE: %s", why);
     node->died = true;
-    return mm_remote_wrong(node, "the agent left: %s", bye.text);
+    mm_bye_to_error(&bye, &err);
+    return mm_remote_wrong(node, "the agent left: %s", err.text);
 }
 
 static int on_frame(void *owner, const struct mm_frame *frame, const unsigned char *body, size_t n)

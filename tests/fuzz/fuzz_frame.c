@@ -73,6 +73,18 @@ static void try_header(const uint8_t *data, size_t size)
          "a frame is of a length of its type");
 }
 
+static void try_bye(const uint8_t *data, size_t size)
+{
+    struct mm_bye bye;
+    mamuto_error_t err = { 0 };
+    const char *why = "";
+    if (mm_get_bye(&bye, data, size, &why))
+        return;
+    mm_bye_to_error(&bye, &err);
+    must(err.code != 0, "the far side is gone");
+    is_harmless(err.text, sizeof err.text, true);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static unsigned char again[BODIES_BYTES];
@@ -87,5 +99,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     must(code >= 0 || code == -1 || *why, "a reason is given");
     if (data[0] == MM_FRAME_FAIL || data[0] == MM_FRAME_KEPT)
         try_outcome(data + 1, size - 1);
+    if (data[0] == MM_FRAME_BYE)
+        try_bye(data + 1, size - 1);
     return 0;
 }

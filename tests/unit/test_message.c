@@ -196,6 +196,19 @@ static void texts_are_utf8_without_control_characters(void **state)
     is_shown_as("\xe2\x82", "\\xe2\\x82", "\\xe2\\x82");
 }
 
+static void bye_is_an_error_whatever_its_code(void **state)
+{
+    (void)state;
+    mamuto_error_t err = { 0 };
+    mm_bye_to_error(&(struct mm_bye){ 0, "I go\x1b[2J" }, &err);
+    assert_int_equal(err.code, MAMUTO_EHOST);
+    assert_string_equal(err.text, "I go\\x1b[2J");
+    assert_int_equal(err.worker, -1);
+    assert_true(err.item == MAMUTO_NO_ITEM);
+    mm_bye_to_error(&(struct mm_bye){ MAMUTO_ENOMEM, "no memory" }, &err);
+    assert_int_equal(err.code, MAMUTO_ENOMEM);
+}
+
 static void texts_are_cut_where_a_character_begins(void **state)
 {
     (void)state;
@@ -229,6 +242,7 @@ int main(void)
         cmocka_unit_test(errors_cross_with_their_control_characters_escaped),
         cmocka_unit_test(texts_are_utf8_without_control_characters),
         cmocka_unit_test(texts_are_cut_where_a_character_begins),
+        cmocka_unit_test(bye_is_an_error_whatever_its_code),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -263,8 +263,9 @@ static int write_all(struct tls *t, const struct iovec *iov, int n, size_t *tota
     unsigned char stage[MM_TLS_RECORD];
     struct cursor rest = { iov, n, 0 };
     for (;;) {
-        int code = mm_tls_socket_has_room(&t->socket) ? 0 : flush(t);
-        if (code && (code != -EAGAIN || !mm_tls_socket_has_room(&t->socket)))
+        bool may_take = mm_tls_socket_has_room(&t->socket) && !t->socket.write_error;
+        int code = may_take ? 0 : flush(t);
+        if (code) /* a broken way out is none of OpenSSL's business: what came in can still be read */
             return code;
         const void *from;
         size_t record = next_record(&rest, stage, &from);

@@ -330,13 +330,18 @@ static void tls_to_a_far_side_that_is_gone_is_an_error_and_no_signal(void **stat
     make_ends(fds, 0, 0);
     struct mm_wire *client = ends[0].wire, *server = ends[1].wire;
     shake_hands(client, server);
+    write_whole(server, "why", 3);
     server->ops->close(server);
     struct iovec iov = { bytes, sizeof bytes };
     ssize_t n = client->ops->writev(client, &iov, 1);
     if (n > 0)
         n = client->ops->writev(client, &iov, 1);
     assert_int_equal(n, -EPIPE);
-    assert_non_null(strstr(client->ops->reason(client), "the connection broke: Broken pipe"));
+    assert_string_equal(client->ops->reason(client), "the connection broke: Broken pipe");
+    char got[8]; /* what it said before can still be read */
+    assert_int_equal(read_at_most(client, got, sizeof got), 3);
+    assert_memory_equal(got, "why", 3);
+    assert_int_equal(read_at_most(client, got, sizeof got), 0);
     client->ops->close(client);
     signal(SIGPIPE, SIG_DFL);
 }

@@ -25,7 +25,9 @@ static bool try_path(struct search *search, const char *folder, const char *rest
     if (access(search->path, X_OK) == 0)
         return true;
     size_t used = strlen(search->tried);
-    snprintf(search->tried + used, sizeof search->tried - used, "%s%s", used ? ", " : "", search->path);
+    int room = (int)(sizeof search->tried - used) - (used ? 3 : 1); /* what does not fit is cut */
+    if (room > 0)
+        snprintf(search->tried + used, sizeof search->tried - used, "%s%.*s", used ? ", " : "", room, search->path);
     return false;
 }
 

@@ -39,7 +39,7 @@ static void free_object(struct mm_agent *agent, struct mm_agent_object *o)
         at = &(*at)->next;
     *at = o->next;
     for (int i = 0; i < 2; i++)
-        mm_agent_give(agent, o->bytes[i], o->total[i]);
+        mm_agent_give(agent, o->bytes[i], o->total[i] ? o->total[i] : 1);
     mm_free(o);
 }
 

@@ -98,6 +98,8 @@ static int fill_inputs(struct mm_agent *agent, struct mm_agent_lease *lease, con
 {
     const struct mm_call_body *body = &lease->call->body;
     uint64_t n = mm_run_n_items(&lease->run), bytes;
+    if (run->n_in != body->n_in)
+        return wrong(err, "it has not as many arguments as its call");
     for (uint32_t k = 0; k < body->n_in; k++) {
         const struct mm_call_argument *in = &body->in[k];
         if (in->kind == MM_ARGUMENT_KEPT) {

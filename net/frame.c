@@ -113,7 +113,9 @@ static int get_result(struct mm_frame *frame, const unsigned char *at, const cha
     frame->hi = get(at + 24, 8);
     if (frame->part >= MM_N_WHATS || frame->part == MM_WHAT_OFFSETS)
         return wrong(why, "it is of no known kind");
-    return frame->lo < frame->hi ? 0 : wrong(why, "it has no items");
+    if (frame->lo >= frame->hi)
+        return wrong(why, "it has no items");
+    return frame->hi <= MAMUTO_MAX_ITEMS ? 0 : wrong(why, "its items are more than a map has");
 }
 
 static int get_keep(struct mm_frame *frame, const unsigned char *at, uint64_t payload, const char **why)
@@ -125,6 +127,14 @@ static int get_keep(struct mm_frame *frame, const unsigned char *at, uint64_t pa
         return wrong(why, "it is of no known kind");
     if (payload > frame->total || frame->offset > frame->total - payload)
         return wrong(why, "it is beyond the whole");
+    return payload || !frame->total ? 0 : wrong(why, "it is empty");
+}
+
+static int get_input(const struct mm_frame *frame, const char **why)
+{
+    unsigned k = frame->part & 0xff, what = frame->part >> 8;
+    if (k >= MAMUTO_MAX_ARGS || what > MM_WHAT_ABSENT || (what == MM_WHAT_ABSENT && k))
+        return wrong(why, "it is of no argument");
     return 0;
 }
 
@@ -137,15 +147,15 @@ int mm_frame_get_prefix(struct mm_frame *frame, const unsigned char *at, const c
         return wrong(why, "reserved bits are set");
     if (frame->offset > INT64_MAX - payload)
         return wrong(why, "its offset is too large");
+    if (!payload && frame->type != MM_FRAME_KEEP)
+        return wrong(why, "it is empty");
     switch (frame->type) {
     case MM_FRAME_RESULT:
         return get_result(frame, at, why);
     case MM_FRAME_KEEP:
         return get_keep(frame, at, payload, why);
     case MM_FRAME_IN:
-        return (frame->part & 0xff) < MAMUTO_MAX_ARGS && frame->part >> 8 <= MM_WHAT_ABSENT
-                   ? 0
-                   : wrong(why, "it is of no argument");
+        return get_input(frame, why);
     case MM_FRAME_BCAST:
         return frame->part < MAMUTO_MAX_ARGS ? 0 : wrong(why, "it is of no argument");
     default:

@@ -84,7 +84,9 @@ size_t mm_frame_put(const struct mm_frame *frame, unsigned char at[MM_FRAME_HEAD
  * this side, not in this place, too long, too short for its prefix, flags or reserved bits set. */
 int mm_frame_get_header(struct mm_frame *frame, const unsigned char at[MM_FRAME_HEADER], int by, int on,
                         const char **why);
-/* Reads the prefix of a frame whose header is there; checks what can be checked by itself. */
+/* Reads the prefix of a frame whose header is there; checks what can be checked by itself: the argument or kind, lo < hi,
+ * offsets that can be counted, reserved bits, and that there is a payload (but for KEEP of nothing). What it is beside the
+ * lease, call or object that it names is its reader's to check. 0, or EPROTOCOL with why. */
 int mm_frame_get_prefix(struct mm_frame *frame, const unsigned char *at, const char **why);
 
 #endif

@@ -8,6 +8,7 @@
 #include "net/frame.h"
 
 enum { MM_PROTOCOL = 1, MM_BYTE_ORDER = 0x0102, MM_KEY_BYTES = 32, MM_CHALLENGE_BYTES = 16, MM_PROOF_BYTES = 32 };
+enum { MM_MOST_WORKERS = 255 }; /* of one agent */
 
 /* A body being written. full: it did not fit, and what is there is of no use. */
 struct mm_writer {
@@ -15,11 +16,11 @@ struct mm_writer {
     size_t n, room;
     bool full;
 };
-/* A body being read. bad: something was not there, or not as it must be. */
+/* A body being read. bad: something was not there (cut), or not as it must be. */
 struct mm_reader {
     const unsigned char *at;
     size_t n, used;
-    bool bad;
+    bool bad, cut;
 };
 
 struct mm_strings { /* a list that points into the body: n strings, each with its length before it */
@@ -45,14 +46,14 @@ struct mm_start {
     enum mm_stream_kind kind;
     unsigned char key[MM_KEY_BYTES]; /* of CHANNEL: zeros */
     const char *nonce;
-    uint16_t port_first, port_last; /* 0: any */
+    uint16_t port_first, port_last; /* both 0: any */
     uint32_t cores;                 /* 0: all */
     int32_t nice, pin;              /* pin: enum mm_pin */
     bool core_dumps, output;
-    uint64_t memory;      /* most bytes of arguments, results and kept data; 0: what HELLO says */
-    uint32_t deadline_ms; /* of silence, after which the agent leaves */
-    const char *workdir;  /* "": stay */
-    struct mm_strings env;
+    uint64_t memory;       /* most bytes of arguments, results and kept data; 0: what HELLO says */
+    uint32_t deadline_ms;  /* of silence, after which the agent leaves */
+    const char *workdir;   /* "": stay */
+    struct mm_strings env; /* NAME=value */
 };
 
 struct mm_listen {
@@ -90,7 +91,7 @@ struct mm_module_body {
 uint64_t mm_module_size(const struct mm_module_body *module, uint32_t file);
 
 struct mm_function_body {
-    uint32_t form;
+    uint32_t form; /* MAMUTO_FORM_* */
     int32_t line;
     const char *name, *signature, *doc; /* doc "": none */
 };
@@ -104,8 +105,8 @@ enum mm_argument_kind { MM_ARGUMENT_SCATTER, MM_ARGUMENT_BROADCAST, MM_ARGUMENT_
 
 struct mm_call_argument {
     enum mm_argument_kind kind;
-    bool variable;      /* it has offsets */
-    bool one;           /* KEPT: one value for all items */
+    bool variable;      /* it has offsets; not of BROADCAST */
+    bool one;           /* one value for all items: BROADCAST always, SCATTER never */
     uint64_t size, len; /* of mm_run_arg */
     uint64_t object;    /* KEPT */
 };
@@ -138,6 +139,7 @@ struct mm_call_body {
 
 struct mm_run_body {
     uint64_t call, lo, hi;           /* items, or groups, of the call */
+    uint32_t n_in;                   /* as mm_put_run is told */
     uint64_t bytes[MAMUTO_MAX_ARGS]; /* of each SCATTER argument that will come */
 };
 
@@ -175,8 +177,9 @@ void mm_put_credit(struct mm_writer *w, uint64_t bytes);
 void mm_put_out(struct mm_writer *w, const struct mm_out_body *out);
 void mm_put_bye(struct mm_writer *w, int32_t code, const char *text);
 
-/* Each reads a body and checks every field for its range. 0, or EPROTOCOL; *why is a piece of a sentence. Nothing may
- * follow in the body. HELLO of another byte order or protocol: EVERSION. */
+/* Each reads a body and checks every field for its range (the table in net/PROTOCOL.md). 0, or EPROTOCOL; *why is a piece of
+ * a sentence; what is in the structure then is of no use. Nothing may follow in the body. HELLO of another byte order or
+ * protocol: EVERSION. */
 int mm_get_hello(struct mm_hello *hello, const unsigned char *at, size_t n, const char **why);
 int mm_get_start(struct mm_start *start, const unsigned char *at, size_t n, const char **why);
 int mm_get_listen(struct mm_listen *listen, const unsigned char *at, size_t n, const char **why);
@@ -193,7 +196,9 @@ int mm_get_credit(uint64_t *bytes, const unsigned char *at, size_t n, const char
 int mm_get_out(struct mm_out_body *out, const unsigned char *at, size_t n, const char **why);
 int mm_get_bye(struct mm_bye *bye, const unsigned char *at, size_t n, const char **why);
 
-/* An outcome and the error that a program is told: strings are copied, cut, and control characters escaped. */
+/* An outcome and the error that a program is told: strings are copied, cut where a character begins, and what is not a
+ * character of UTF-8, or is a control character, comes out as \xNN; ends of lines stay in the text, not in the file. The
+ * error's host is left alone. */
 void mm_outcome_to_error(const struct mm_outcome_body *outcome, mamuto_error_t *err);
 void mm_error_to_outcome(const mamuto_error_t *err, struct mm_outcome_body *outcome); /* which points into err */
 

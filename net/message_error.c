@@ -1,5 +1,6 @@
 /* An outcome that crosses the wire and the error that a program is told. Text of another machine is for a terminal here:
- * control characters are escaped, and it is cut where a character of UTF-8 begins.
+ * control characters, the C1 set among them, and what is not UTF-8 are escaped, and it is cut where a character begins. Pure.
+ * Called by both sides; by the master for everything that an agent says of failures.
  */
 #include "net/message.h"
 
@@ -13,22 +14,42 @@ static size_t put_escaped(char *to, unsigned char c)
     return 4;
 }
 
-/* Bytes of the character that begins with c. */
-static size_t utf8_length(unsigned char c) { return c < 0xc0 ? 1 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4; }
+static bool is_character(uint32_t code, size_t n)
+{
+    static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 }; /* of so many bytes */
+    bool control = code < ' ' || (code >= 0x7f && code < 0xa0);
+    return !control && code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff);
+}
 
-static void copy_text(char *to, size_t room, const char *from)
+/* Bytes of the character that begins at p, if it is UTF-8 and no control character; else 0. */
+static size_t character(const unsigned char *p)
+{
+    size_t n = *p < 0x80 ? 1 : *p < 0xc0 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : *p < 0xf8 ? 4 : 0;
+    if (n < 2)
+        return n && is_character(*p, 1) ? 1 : 0;
+    uint32_t code = *p & (0x7fU >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) /* so is the end */
+            return 0;
+        code = code << 6 | (p[i] & 0x3fU);
+    }
+    return is_character(code, n) ? n : 0;
+}
+
+static void copy_text(char *to, size_t room, const char *from, bool lines)
 {
     size_t used = 0;
     for (const unsigned char *p = (const unsigned char *)from; *p;) {
-        bool control = *p < ' ' ? *p != '\n' : *p == 0x7f;
-        size_t n = control ? 1 : utf8_length(*p), need = control ? 4 : n;
-        if (used + need >= room)
+        size_t n = lines && *p == '\n' ? 1 : character(p);
+        if (used + (n ? n : 4) >= room)
             break;
-        if (control)
+        if (!n) {
             used += put_escaped(to + used, *p++);
-        else
-            while (n-- && *p)
-                to[used++] = (char)*p++;
+            continue;
+        }
+        memcpy(to + used, p, n);
+        used += n;
+        p += n;
     }
     to[used] = '\0';
 }
@@ -41,8 +62,8 @@ void mm_outcome_to_error(const struct mm_outcome_body *outcome, mamuto_error_t *
     err->worker = outcome->worker;
     err->line = outcome->line;
     err->item = outcome->item;
-    copy_text(err->file, sizeof err->file, outcome->file);
-    copy_text(err->text, sizeof err->text, outcome->text);
+    copy_text(err->file, sizeof err->file, outcome->file, false);
+    copy_text(err->text, sizeof err->text, outcome->text, true);
 }
 
 void mm_error_to_outcome(const mamuto_error_t *err, struct mm_outcome_body *outcome)

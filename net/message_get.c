@@ -4,9 +4,14 @@
  */
 #include "net/message.h"
 
+#include "core/signature.h"
+
+enum { MOST_CORES = 1 << 20, MOST_PRIORITY = 100, MOST_FLAGS = 1 << 12, MOST_FILES = 1 << 10, MOST_ADDRESSES = 256 };
+
 static const unsigned char *get_bytes(struct mm_reader *r, size_t n)
 {
     if (r->bad || n > r->n - r->used) {
+        r->cut |= !r->bad;
         r->bad = true;
         return NULL;
     }
@@ -31,6 +36,14 @@ static uint64_t get_u64(struct mm_reader *r) { return get_number(r, 8); }
 static uint32_t get_in(struct mm_reader *r, uint32_t least, uint32_t most)
 {
     uint32_t value = get_u32(r);
+    r->bad |= value < least || value > most;
+    return value;
+}
+
+/* What a size may be, and what sizes may add up to. */
+static uint64_t get_size(struct mm_reader *r, uint64_t least, uint64_t most)
+{
+    uint64_t value = get_u64(r);
     r->bad |= value < least || value > most;
     return value;
 }
@@ -76,7 +89,9 @@ static int end(const struct mm_reader *r, const char **why)
 {
     if (!r->bad && r->used == r->n)
         return 0;
-    *why = r->bad ? "a field of it is missing or out of its range" : "something follows its last field";
+    *why = r->cut   ? "it ends before its last field does"
+           : r->bad ? "a field of it is out of its range"
+                    : "something follows its last field";
     return MAMUTO_EPROTOCOL;
 }
 
@@ -98,7 +113,7 @@ static void get_outcome(struct mm_reader *r, struct mm_outcome_body *outcome)
     outcome->code = get_i32(r);
     outcome->item_code = get_i32(r);
     outcome->signal = get_signed_in(r, 0, 1024);
-    outcome->worker = get_signed_in(r, -1, 1 << 20);
+    outcome->worker = get_signed_in(r, -1, MM_MOST_WORKERS - 1);
     outcome->line = get_signed_in(r, 0, INT32_MAX);
     outcome->item = get_u64(r);
     outcome->file = get_text(r);
@@ -124,7 +139,7 @@ int mm_get_hello(struct mm_hello *hello, const unsigned char *at, size_t n, cons
         *why = "it speaks another version of the protocol";
         return MAMUTO_EVERSION;
     }
-    hello->cores = get_in(&r, 1, 1 << 20);
+    hello->cores = get_in(&r, 1, MOST_CORES);
     hello->memory = get_u64(&r);
     hello->build = get_text(&r);
     hello->os = get_text(&r);
@@ -134,6 +149,20 @@ int mm_get_hello(struct mm_hello *hello, const unsigned char *at, size_t n, cons
     hello->tls = get_text(&r);
     hello->ssh_connection = get_text(&r);
     return end(&r, why);
+}
+
+/* NAME=value, each. */
+static bool are_settings(const struct mm_strings *env)
+{
+    const char *one = env->first;
+    for (uint32_t i = 0; i < env->n; i++) {
+        const char *sign = strchr(one, '=');
+        if (!sign || sign == one)
+            return false;
+        if (i + 1 < env->n)
+            one = mm_strings_next(one);
+    }
+    return true;
 }
 
 int mm_get_start(struct mm_start *start, const unsigned char *at, size_t n, const char **why)
@@ -147,16 +176,17 @@ int mm_get_start(struct mm_start *start, const unsigned char *at, size_t n, cons
     start->nonce = get_text(&r);
     start->port_first = (uint16_t)get_in(&r, 0, UINT16_MAX);
     start->port_last = (uint16_t)get_in(&r, 0, UINT16_MAX);
-    r.bad |= start->port_first > start->port_last;
-    start->cores = get_in(&r, 0, 1 << 20);
+    r.bad |= start->port_first > start->port_last || (!start->port_first && start->port_last);
+    start->cores = get_in(&r, 0, MM_MOST_WORKERS);
     start->nice = get_signed_in(&r, 0, 19);
     start->pin = get_signed_in(&r, 0, 2);
     start->core_dumps = get_in(&r, 0, 1);
     start->output = get_in(&r, 0, 1);
     start->memory = get_u64(&r);
-    start->deadline_ms = get_u32(&r);
+    start->deadline_ms = get_in(&r, 1, INT32_MAX);
     start->workdir = get_text(&r);
-    start->env = get_list(&r, 1 << 12);
+    start->env = get_list(&r, MOST_FLAGS);
+    r.bad = r.bad || !are_settings(&start->env);
     return end(&r, why);
 }
 
@@ -164,7 +194,7 @@ int mm_get_listen(struct mm_listen *listen, const unsigned char *at, size_t n, c
 {
     struct mm_reader r = { .at = at, .n = n };
     listen->port = (uint16_t)get_in(&r, 1, UINT16_MAX);
-    listen->addresses = get_list(&r, 256);
+    listen->addresses = get_list(&r, MOST_ADDRESSES);
     return end(&r, why);
 }
 
@@ -183,42 +213,51 @@ int mm_get_up(struct mm_up *up, const unsigned char *at, size_t n, const char **
 {
     struct mm_reader r = { .at = at, .n = n };
     get_outcome(&r, &up->outcome);
-    up->workers = get_in(&r, up->outcome.code ? 0 : 1, 1 << 20);
+    up->workers = get_in(&r, up->outcome.code ? 0 : 1, MM_MOST_WORKERS);
     return end(&r, why);
 }
 
+/* A path below a folder: no part of it is empty, "." or "..". */
 static bool is_below(const char *name)
 {
-    if (!*name || *name == '/')
-        return false;
-    for (const char *part = name; part; part = strchr(part, '/')) {
-        part += *part == '/';
-        if (strncmp(part, "..", 2) == 0 && (part[2] == '/' || !part[2]))
+    for (const char *part = name; part; part++) {
+        size_t n = strcspn(part, "/");
+        if (n == 0 || (n <= 2 && strncmp(part, "..", n) == 0))
             return false;
+        part += n;
+        if (!*part)
+            break;
     }
     return true;
+}
+
+/* All of them below a folder, main among them. */
+static bool are_files(const struct mm_strings *files, const char *main)
+{
+    const char *name = files->first;
+    bool found = false;
+    for (uint32_t i = 0; i < files->n; i++) {
+        if (!is_below(name))
+            return false;
+        found |= strcmp(name, main) == 0;
+        if (i + 1 < files->n)
+            name = mm_strings_next(name);
+    }
+    return found;
 }
 
 int mm_get_module(struct mm_module_body *module, const unsigned char *at, size_t n, const char **why)
 {
     struct mm_reader r = { .at = at, .n = n };
-    bool found = false;
     module->name = get_text(&r);
     module->main = get_text(&r);
     module->cc = get_text(&r);
-    module->cflags = get_list(&r, 1 << 12);
-    module->libs = get_list(&r, 1 << 12);
-    module->files = get_list(&r, 1 << 10);
+    module->cflags = get_list(&r, MOST_FLAGS);
+    module->libs = get_list(&r, MOST_FLAGS);
+    module->files = get_list(&r, MOST_FILES);
     module->n_sizes = get_in(&r, module->files.n, module->files.n);
     module->sizes = get_bytes(&r, (size_t)module->n_sizes * 8);
-    const char *name = module->files.first;
-    for (uint32_t i = 0; name && i < module->files.n && !r.bad; i++) {
-        r.bad |= !is_below(name);
-        found |= strcmp(name, module->main) == 0;
-        if (i + 1 < module->files.n)
-            name = mm_strings_next(name);
-    }
-    r.bad |= !found;
+    r.bad = r.bad || !mm_is_identifier(module->name) || !*module->cc || !are_files(&module->files, module->main);
     return end(&r, why);
 }
 
@@ -231,9 +270,10 @@ uint64_t mm_module_size(const struct mm_module_body *module, uint32_t file)
 int mm_get_function(struct mm_function_body *function, const unsigned char *at, size_t n, const char **why)
 {
     struct mm_reader r = { .at = at, .n = n };
-    function->form = get_in(&r, 0, 15);
+    function->form = get_in(&r, MAMUTO_FORM_ITEM, MAMUTO_FORM_CHUNK);
     function->line = get_signed_in(&r, 0, INT32_MAX);
     function->name = get_text(&r);
+    r.bad = r.bad || !mm_is_identifier(function->name);
     function->signature = get_text(&r);
     function->doc = get_text(&r);
     return end(&r, why);
@@ -260,11 +300,26 @@ static void get_argument(struct mm_reader *r, struct mm_call_argument *in)
     uint32_t bits = get_in(r, 0, 3);
     in->variable = bits & 1;
     in->one = bits & 2;
-    in->size = get_u64(r);
-    in->len = get_u64(r);
+    in->size = get_size(r, in->one ? 0 : 1, INT64_MAX); /* one value may be of no elements */
+    in->len = get_size(r, 0, INT64_MAX);
     in->object = get_u64(r);
-    r->bad |= (in->variable && in->one) || (in->kind == MM_ARGUMENT_BROADCAST && in->variable) ||
-              (in->kind == MM_ARGUMENT_KEPT) != (in->object != 0);
+    r->bad |= (in->variable && in->one) || (in->kind == MM_ARGUMENT_BROADCAST && !in->one) ||
+              (in->kind == MM_ARGUMENT_SCATTER && in->one) || (in->kind == MM_ARGUMENT_KEPT) != (in->object != 0);
+}
+
+/* Groups are blocks of leaf_items times a power of two. */
+static void get_groups(struct mm_reader *r, struct mm_call_body *call)
+{
+    call->fold_module = get_u32(r);
+    call->fold_function = get_u32(r);
+    get_dims(r, call->fold_dims, &call->n_fold_dims);
+    call->leaf_items = get_in(r, 1, 1 << 20);
+    call->n_items = get_size(r, 1, MAMUTO_MAX_ITEMS);
+    call->group_items = get_size(r, 1, MAMUTO_MAX_ITEMS);
+    if (r->bad)
+        return;
+    uint64_t blocks = call->group_items / call->leaf_items;
+    r->bad = call->group_items % call->leaf_items || (blocks & (blocks - 1));
 }
 
 int mm_get_call(struct mm_call_body *call, const unsigned char *at, size_t n, const char **why)
@@ -277,24 +332,16 @@ int mm_get_call(struct mm_call_body *call, const unsigned char *at, size_t n, co
     call->n_in = get_in(&r, 0, MAMUTO_MAX_ARGS);
     for (uint32_t k = 0; k < call->n_in && !r.bad; k++)
         get_argument(&r, &call->in[k]);
-    call->out_size = get_u64(&r);
-    call->out_len = get_u64(&r);
-    r.bad |= !call->out_size || call->out_size > INT64_MAX;
+    call->out_size = get_size(&r, 1, INT64_MAX);
+    call->out_len = get_size(&r, 1, INT64_MAX);
     call->seed = get_u64(&r);
     call->item_timeout_ms = get_signed_in(&r, 0, INT32_MAX);
     call->retries = get_signed_in(&r, 0, INT32_MAX);
-    call->priority = get_signed_in(&r, -128, 127);
-    if (!(call->flags & MM_CALL_GROUPS)) {
+    call->priority = get_signed_in(&r, -MOST_PRIORITY, MOST_PRIORITY);
+    if (call->flags & MM_CALL_GROUPS)
+        get_groups(&r, call);
+    else
         r.bad |= (call->flags & (MM_CALL_VALUES | MM_CALL_FOLD_ONLY | MM_CALL_ABSENT)) != 0;
-        return end(&r, why);
-    }
-    call->fold_module = get_u32(&r);
-    call->fold_function = get_u32(&r);
-    get_dims(&r, call->fold_dims, &call->n_fold_dims);
-    call->leaf_items = get_in(&r, 1, 1 << 20);
-    call->n_items = get_u64(&r);
-    call->group_items = get_u64(&r);
-    r.bad |= !call->n_items || !call->group_items || call->n_items > INT64_MAX || call->group_items > INT64_MAX;
     return end(&r, why);
 }
 
@@ -303,11 +350,11 @@ int mm_get_run(struct mm_run_body *run, const unsigned char *at, size_t n, const
     struct mm_reader r = { .at = at, .n = n };
     *run = (struct mm_run_body){ .call = get_u64(&r) };
     run->lo = get_u64(&r);
-    run->hi = get_u64(&r);
-    uint32_t n_in = get_in(&r, 0, MAMUTO_MAX_ARGS);
-    for (uint32_t k = 0; k < n_in && !r.bad; k++)
-        run->bytes[k] = get_u64(&r);
-    r.bad |= run->lo >= run->hi || run->hi > INT64_MAX;
+    run->hi = get_size(&r, 1, MAMUTO_MAX_ITEMS);
+    r.bad |= run->lo >= run->hi;
+    run->n_in = get_in(&r, 0, MAMUTO_MAX_ARGS);
+    for (uint32_t k = 0; k < run->n_in && !r.bad; k++)
+        run->bytes[k] = get_size(&r, 0, INT64_MAX);
     return end(&r, why);
 }
 
@@ -315,7 +362,7 @@ int mm_get_done(struct mm_done_body *done, const unsigned char *at, size_t n, co
 {
     struct mm_reader r = { .at = at, .n = n };
     get_outcome(&r, &done->outcome);
-    done->failed = get_u64(&r);
+    done->failed = get_size(&r, 0, MAMUTO_MAX_ITEMS);
     done->busy_ns = get_u64(&r);
     return end(&r, why);
 }
@@ -330,7 +377,7 @@ int mm_get_credit(uint64_t *bytes, const unsigned char *at, size_t n, const char
 int mm_get_out(struct mm_out_body *out, const unsigned char *at, size_t n, const char **why)
 {
     struct mm_reader r = { .at = at, .n = n };
-    out->worker = get_in(&r, 0, 1 << 20);
+    out->worker = get_in(&r, 0, MM_MOST_WORKERS - 1);
     out->fd = get_in(&r, 1, 2);
     out->n = r.bad ? 0 : n - r.used;
     out->text = (const char *)get_bytes(&r, out->n);

@@ -158,13 +158,14 @@ static int end_payload(struct mm_stream *s)
     return s->events->on_payload_end(s->owner, &s->frame);
 }
 
-/* Takes what the buffer has of the payload. */
+/* Takes what the buffer has of the payload. Of one without a byte, its owner is asked all the same: that is where it looks
+ * what the frame names. */
 static int take_payload(struct mm_stream *s)
 {
     size_t n = s->end - s->begin, left = s->payload - s->done;
     void *to = NULL;
     n = n < left ? n : left;
-    if (n) {
+    if (n || !s->payload) {
         int code = s->events->on_payload(s->owner, &s->frame, s->done, &to);
         if (code)
             return code;

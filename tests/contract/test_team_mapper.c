@@ -499,7 +499,7 @@ static void team_fails_when_no_host_is_left(void **state)
     mamuto_t *m = open_with(HOSTS(A));
     mamuto_error_t err = { 0 };
     disturbed = (struct disturbed){ fake_lose_for_a_while, "a", 50, false };
-    e2e_is_error(map_disturbed(m, "twice", N, false, &err), &err, MAMUTO_ENOHOST, "a: the host was lost for a while");
+    e2e_is_error(map_disturbed(m, "naps", N, false, &err), &err, MAMUTO_ENOHOST, "a: the host was lost for a while");
     mamuto_call_t call = { .function = "twice", .args = { mamuto_scatter(x, N) }, .result = y };
     err.code = 0;
     e2e_is_error(mamuto_map_wait(m, &call, &err), &err, MAMUTO_ENOHOST, "a: the host was lost for a while");

@@ -245,6 +245,33 @@ struct losing {
     char text[512];
 };
 
+/* All of it goes in a frame without a byte. */
+static void data_without_a_byte_is_kept_on_every_host(void **state)
+{
+    (void)state;
+    enum { N = 500 };
+    mamuto_t *m = cluster_open(cluster_config(0, 2, ""), modules);
+    mamuto_error_t err = { 0 };
+    mamuto_kept_t *items = NULL, *none = NULL;
+    double out[N][2];
+    mamuto_keep_t keep_items = { .type = "f8", .arg = mamuto_scatter(NULL, 0) };
+    mamuto_keep_t keep_none = { .type = "f8[*]", .arg = mamuto_broadcast_var(NULL, 0) };
+    if (mamuto_keep_wait(m, &keep_items, &items, &err) || mamuto_keep_wait(m, &keep_none, &none, &err))
+        fail_msg("%s", err.text);
+    memset(out, 0x55, sizeof out);
+    mamuto_call_t call = { .function = "cluster.length", .args = { mamuto_resident(none) }, .count = N, .result = out };
+    if (mamuto_map_wait(m, &call, &err))
+        fail_msg("%s", err.text);
+    for (size_t i = 0; i < N; i++)
+        assert_true(out[i][0] == 0 && out[i][1] == 0);
+    assert_string_equal(cluster_host(m, "far1").state, "up");
+    assert_string_equal(cluster_host(m, "far2").state, "up");
+    mamuto_forget(items);
+    mamuto_forget(none);
+    busy_map(m, 100);
+    e2e_close(m);
+}
+
 static void note_done(mamuto_map_t *map, int status, const mamuto_error_t *err)
 {
     struct losing *l = mamuto_map_data(map);
@@ -401,6 +428,7 @@ int main(void)
         cmocka_unit_test(a_reduction_has_the_bits_of_one_worker),
         cmocka_unit_test(items_of_variable_length_are_sent),
         cmocka_unit_test(data_is_kept_on_every_host),
+        cmocka_unit_test(data_without_a_byte_is_kept_on_every_host),
         cmocka_unit_test(agents_that_are_killed_lose_nothing_and_come_back),
         cmocka_unit_test(a_cancelled_map_ends_on_every_host),
         cmocka_unit_test(a_host_that_cannot_be_reached_is_done_without_unless_required),

@@ -120,23 +120,25 @@ void sim_check_read(const void *from)
 
 /* ---- claims, wrapped --------------------------------------------------------------------------------------------- */
 
-struct mm_claims *__real_mm_claims_new(uint64_t first, uint64_t n);
-struct mm_claims *__wrap_mm_claims_new(uint64_t first, uint64_t n);
-uint64_t __real_mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of *state,
-                               uint32_t *source);
-int __real_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
-int __real_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
-void __real_mm_claims_release(struct mm_claims *claims, uint32_t source);
-uint64_t __wrap_mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of *state,
-                               uint32_t *source);
-int __wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
-int __wrap_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source);
-void __wrap_mm_claims_release(struct mm_claims *claims, uint32_t source);
+struct mm_claims *real_mm_claims_new(uint64_t first, uint64_t n) SIM_REAL(mm_claims_new);
+struct mm_claims *wrap_mm_claims_new(uint64_t first, uint64_t n) SIM_WRAP(mm_claims_new);
+uint64_t real_mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of *state,
+                             uint32_t *source) SIM_REAL(mm_claims_look);
+int real_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source) SIM_REAL(mm_claims_take);
+int real_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
+    SIM_REAL(mm_claims_settle);
+void real_mm_claims_release(struct mm_claims *claims, uint32_t source) SIM_REAL(mm_claims_release);
+uint64_t wrap_mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of *state,
+                             uint32_t *source) SIM_WRAP(mm_claims_look);
+int wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source) SIM_WRAP(mm_claims_take);
+int wrap_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
+    SIM_WRAP(mm_claims_settle);
+void wrap_mm_claims_release(struct mm_claims *claims, uint32_t source) SIM_WRAP(mm_claims_release);
 
-uint64_t __wrap_mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of *state,
-                               uint32_t *source)
+uint64_t wrap_mm_claims_look(const struct mm_claims *claims, uint64_t first, uint64_t n, enum mm_claim_of *state,
+                             uint32_t *source)
 {
-    uint64_t alike = __real_mm_claims_look(claims, first, n, state, source);
+    uint64_t alike = real_mm_claims_look(claims, first, n, state, source);
     if (alike < 1 || alike > n)
         sim_broken("look says that %llu of %llu items are alike", (unsigned long long)alike, (unsigned long long)n);
     if ((sim_plant == SIM_PLANT_claims_twice && *state == MM_ITEM_CLAIMED && acting >= 0) ||
@@ -145,9 +147,9 @@ uint64_t __wrap_mm_claims_look(const struct mm_claims *claims, uint64_t first, u
     return alike;
 }
 
-int __wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
+int wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
 {
-    int code = __real_mm_claims_take(claims, first, n, source);
+    int code = real_mm_claims_take(claims, first, n, source);
     for (uint64_t i = first; i < first + n && !code; i++) {
         struct sim_item *item = sim_item(i, NULL);
         if (item->state != SIM_OPEN)
@@ -160,10 +162,10 @@ int __wrap_mm_claims_take(struct mm_claims *claims, uint64_t first, uint64_t n, 
     return code;
 }
 
-int __wrap_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
+int wrap_mm_claims_settle(struct mm_claims *claims, uint64_t first, uint64_t n, uint32_t source)
 {
     n -= sim_plant == SIM_PLANT_settle_less && n > 1;
-    int code = __real_mm_claims_settle(claims, first, n, source);
+    int code = real_mm_claims_settle(claims, first, n, source);
     for (uint64_t i = first; i < first + n && !code; i++) {
         struct sim_item *item = sim_item(i, NULL);
         if (item->state != SIM_CLAIMED || item->source != source)
@@ -182,11 +184,11 @@ static void open_again(struct sim_call *call, uint32_t source)
             call->items[i].state = SIM_OPEN;
 }
 
-struct mm_claims *__wrap_mm_claims_new(uint64_t first, uint64_t n)
+struct mm_claims *wrap_mm_claims_new(uint64_t first, uint64_t n)
 {
     struct sim_call *call;
     sim_item(first, &call);
-    call->claims = __real_mm_claims_new(first, n);
+    call->claims = real_mm_claims_new(first, n);
     return call->claims;
 }
 
@@ -198,13 +200,13 @@ static struct sim_call *call_of(const struct mm_claims *claims)
     sim_broken("claims of a call that has ended are used");
 }
 
-void __wrap_mm_claims_release(struct mm_claims *claims, uint32_t source)
+void wrap_mm_claims_release(struct mm_claims *claims, uint32_t source)
 {
     struct sim_call *call = call_of(claims);
     if (sim_plant == SIM_PLANT_release_nothing)
         return;
     open_again(call, source);
-    __real_mm_claims_release(claims, source);
+    real_mm_claims_release(claims, source);
     for (uint32_t other = 1; sim_plant == SIM_PLANT_release_opens_all && other < 100; other++)
-        __real_mm_claims_release(claims, other);
+        real_mm_claims_release(claims, other);
 }

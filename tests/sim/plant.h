@@ -3,10 +3,13 @@
 #define MM_TESTS_SIM_PLANT_H
 
 #include "core/team_node.h"
+#include "tests/sim/sim.h"
 
-int __real_mm_call_open(struct mm_call *call, struct mm_range range);
-int __wrap_mm_call_open(struct mm_call *call, struct mm_range range);
-void __real_mm_team_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
-void __wrap_mm_team_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err);
+int real_mm_call_open(struct mm_call *call, struct mm_range range) SIM_REAL(mm_call_open);
+int wrap_mm_call_open(struct mm_call *call, struct mm_range range) SIM_WRAP(mm_call_open);
+void real_mm_team_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err)
+    SIM_REAL(mm_team_on_ran);
+void wrap_mm_team_on_ran(void *owner, struct mm_run *run, int status, uint64_t failed, const mamuto_error_t *err)
+    SIM_WRAP(mm_team_on_ran);
 
 #endif

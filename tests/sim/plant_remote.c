@@ -2,17 +2,19 @@
 #include "net/remote.h"
 #include "tests/sim/sim.h"
 
-int __real_mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size_t done, void **to);
-int __wrap_mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size_t done, void **to);
-int __real_mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame);
-int __wrap_mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame);
-void __real_mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err);
-void __wrap_mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err);
+int real_mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size_t done, void **to)
+    SIM_REAL(mm_remote_on_result);
+int wrap_mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size_t done, void **to)
+    SIM_WRAP(mm_remote_on_result);
+int real_mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame) SIM_REAL(mm_remote_on_result_end);
+int wrap_mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame) SIM_WRAP(mm_remote_on_result_end);
+void real_mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err) SIM_REAL(mm_remote_end_runs);
+void wrap_mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err) SIM_WRAP(mm_remote_end_runs);
 
-int __wrap_mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size_t done, void **to)
+int wrap_mm_remote_on_result(struct mm_node *node, const struct mm_frame *frame, size_t done, void **to)
 {
     struct mm_remote_lease *lease = mm_remote_find_lease(node, frame->id);
-    int code = __real_mm_remote_on_result(node, frame, done, to);
+    int code = real_mm_remote_on_result(node, frame, done, to);
     bool drained = lease && !*to && !frame->part && lease->run;
     if (!code && drained && sim_plant == SIM_PLANT_drain_in_place)
         *to = (char *)lease->run->result + (ptrdiff_t)frame->lo * lease->run->result_stride + frame->offset + done;
@@ -21,18 +23,18 @@ int __wrap_mm_remote_on_result(struct mm_node *node, const struct mm_frame *fram
     return code;
 }
 
-int __wrap_mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame)
+int wrap_mm_remote_on_result_end(struct mm_node *node, const struct mm_frame *frame)
 {
     struct mm_remote_lease *lease = mm_remote_find_lease(node, frame->id);
     struct mm_frame whole = *frame;
     if (sim_plant == SIM_PLANT_slice_settles && lease && frame->hi - frame->lo == 1 && !frame->part)
         whole.length = mm_frame_prefix(frame->type) + (uint32_t)(lease->out_size - frame->offset);
-    return __real_mm_remote_on_result_end(node, &whole);
+    return real_mm_remote_on_result_end(node, &whole);
 }
 
 /* Leases of a lost agent stay in flight for ever. */
-void __wrap_mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
+void wrap_mm_remote_end_runs(struct mm_node *node, const mamuto_error_t *err)
 {
     if (sim_plant != SIM_PLANT_loss_untold || !err)
-        __real_mm_remote_end_runs(node, err);
+        real_mm_remote_end_runs(node, err);
 }

@@ -84,15 +84,13 @@ extern uint64_t sim_local_item_ns;
 extern int sim_local_workers;
 
 struct sim_host {
-    int number;
     uint64_t trip_ns, item_ns, slice; /* slice: bytes that come at once */
-    int workers;
-    uint64_t unreachable_until;
+    uint64_t unreachable_until, frozen_until;
+    struct mm_link *link; /* of its agent; NULL: none */
+    unsigned launches, losses;
+    int number, workers;
     bool no_return; /* once lost, it stays so */
     bool slow_sender;
-    uint64_t frozen_until;
-    unsigned launches, losses;
-    struct mm_link *link; /* of its agent; NULL: none */
 };
 extern struct sim_host sim_hosts[SIM_HOSTS];
 extern unsigned sim_crashes; /* agents that died of themselves */
@@ -109,6 +107,10 @@ void sim_agent_dies(struct mm_link *link); /* what it has sent still arrives */
 bool sim_is_over(const struct mm_link *link);
 
 /* ---- plant.c: bugs that are to be found -------------------------------------------------------------------------- */
+
+/* The linker's --wrap: who calls a function of the library from another file gets the one, which may call the other. */
+#define SIM_WRAP(name_) __asm__("__wrap_" #name_)
+#define SIM_REAL(name_) __asm__("__real_" #name_)
 
 #define SIM_PLANTS(X)                                                                                                  \
     X(none)                                                                                                            \

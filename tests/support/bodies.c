@@ -26,7 +26,7 @@ static struct mm_outcome_body outcome(void)
     return (struct mm_outcome_body){ .code = any(2) ? MAMUTO_EITEM : 0,
                                      .item_code = (int32_t)any(100) - 50,
                                      .signal = (int32_t)any(64),
-                                     .worker = (int32_t)any(256) - 1,
+                                     .worker = (int32_t)any(MM_MOST_WORKERS + 1) - 1,
                                      .line = (int32_t)any(1000),
                                      .item = any(2) ? MAMUTO_NO_ITEM : any(1000000),
                                      .file = text(),
@@ -42,31 +42,42 @@ static void put_call(struct mm_writer *w)
                                  .n_in = (uint32_t)any(MAMUTO_MAX_ARGS + 1),
                                  .n_dims = (uint32_t)any(MAMUTO_MAX_DIMS + 1),
                                  .out_size = 1 + any(100),
-                                 .out_len = any(100),
+                                 .out_len = 1 + any(100),
                                  .seed = any(UINT64_MAX),
                                  .item_timeout_ms = (int32_t)any(1000),
                                  .retries = (int32_t)any(10),
                                  .priority = (int32_t)any(200) - 100,
                                  .leaf_items = 64,
                                  .n_items = 1 + any(1000000),
-                                 .group_items = 64 << any(8),
+                                 .group_items = UINT64_C(64) << any(8),
                                  .n_fold_dims = (uint32_t)any(3) };
     for (unsigned j = 0; j < MAMUTO_MAX_DIMS; j++)
         call.dims[j] = call.fold_dims[j] = 1 + any(50);
     for (unsigned k = 0; k < MAMUTO_MAX_ARGS; k++) {
         struct mm_call_argument *in = &call.in[k];
-        *in = (struct mm_call_argument){ .kind = (enum mm_argument_kind)any(3), .size = any(100), .len = any(100) };
+        *in = (struct mm_call_argument){ .kind = (enum mm_argument_kind)any(3), .len = any(100) };
         in->object = in->kind == MM_ARGUMENT_KEPT ? 1 + any(1000) : 0;
-        in->variable = in->kind != MM_ARGUMENT_BROADCAST && any(2);
-        in->one = !in->variable && any(2);
+        in->one = in->kind == MM_ARGUMENT_BROADCAST || (in->kind == MM_ARGUMENT_KEPT && any(2));
+        in->variable = !in->one && any(2);
+        in->size = (in->one ? 0 : 1) + any(100);
     }
     mm_put_call(w, &call);
+}
+
+static void put_run(struct mm_writer *w)
+{
+    struct mm_run_body run = { .call = any(1000), .lo = any(1000) };
+    run.hi = run.lo + 1 + any(1000);
+    for (unsigned k = 0; k < MAMUTO_MAX_ARGS; k++)
+        run.bytes[k] = any(1000);
+    mm_put_run(w, &run, (uint32_t)any(MAMUTO_MAX_ARGS + 1));
 }
 
 size_t bodies_make(unsigned i, uint64_t seed, enum mm_frame_type *type, unsigned char body[BODIES_BYTES])
 {
     static const char *const list[] = { "one", "two/three.h", "", NULL };
     static const char *const files[] = { "src/model.c", "model.h", NULL };
+    static const char *const env[] = { "OMP_NUM_THREADS=1", "EMPTY=", NULL };
     static const uint64_t sizes[] = { 100, 0 };
     struct mm_writer w = { .at = body, .room = BODIES_BYTES };
     struct mm_prove prove = { { 1 }, { 2 } };
@@ -88,8 +99,9 @@ size_t bodies_make(unsigned i, uint64_t seed, enum mm_frame_type *type, unsigned
                                          .nice = (int32_t)any(20),
                                          .pin = (int32_t)any(3),
                                          .output = any(2),
+                                         .deadline_ms = 1 + (uint32_t)any(60000),
                                          .workdir = text() },
-                     any(2) ? list : NULL);
+                     any(2) ? env : NULL);
         break;
     case 2:
         *type = MM_FRAME_LISTEN;
@@ -101,15 +113,16 @@ size_t bodies_make(unsigned i, uint64_t seed, enum mm_frame_type *type, unsigned
         break;
     case 4:
         *type = MM_FRAME_UP;
-        mm_put_up(&w, &(struct mm_up){ outcome(), 1 + (uint32_t)any(255) });
+        mm_put_up(&w, &(struct mm_up){ outcome(), 1 + (uint32_t)any(MM_MOST_WORKERS) });
         break;
     case 5:
         *type = MM_FRAME_MODULE;
-        mm_put_module(&w, "model", files[0], text(), list, list, files, sizes);
+        mm_put_module(&w, "model", files[0], "cc", list, list, files, sizes);
         break;
     case 6:
         *type = MM_FRAME_FUNCTION;
-        mm_put_function(&w, &(struct mm_function_body){ (uint32_t)any(3), (int32_t)any(1000), text(), text(), text() });
+        mm_put_function(&w, &(struct mm_function_body){ MAMUTO_FORM_ITEM + (uint32_t)any(2), (int32_t)any(1000),
+                                                        "like3", text(), text() });
         break;
     case 7:
         *type = MM_FRAME_LOADED;
@@ -126,7 +139,7 @@ size_t bodies_make(unsigned i, uint64_t seed, enum mm_frame_type *type, unsigned
         break;
     case 10:
         *type = MM_FRAME_RUN;
-        mm_put_run(&w, &(struct mm_run_body){ any(1000), 10, 11 + any(1000), { any(1000), any(1000) } }, 2);
+        put_run(&w);
         break;
     case 11:
         *type = MM_FRAME_DONE;
@@ -138,7 +151,8 @@ size_t bodies_make(unsigned i, uint64_t seed, enum mm_frame_type *type, unsigned
         break;
     case 13:
         *type = MM_FRAME_OUT;
-        mm_put_out(&w, &(struct mm_out_body){ (uint32_t)any(255), 1 + (uint32_t)any(2), "a line\0of bytes", 15 });
+        mm_put_out(
+            &w, &(struct mm_out_body){ (uint32_t)any(MM_MOST_WORKERS), 1 + (uint32_t)any(2), "a line\0of bytes", 15 });
         break;
     case 14:
         *type = MM_FRAME_BYE;
@@ -244,7 +258,7 @@ int bodies_take(unsigned type, const unsigned char *body, size_t n, unsigned cha
         break;
     case MM_FRAME_RUN:
         if ((code = mm_get_run(&u.run, body, n, why)) == 0)
-            mm_put_run(&w, &u.run, body[24]); /* how many, which the structure does not say */
+            mm_put_run(&w, &u.run, u.run.n_in);
         break;
     case MM_FRAME_DONE:
         if ((code = mm_get_done(&u.done, body, n, why)) == 0)

@@ -316,7 +316,7 @@ static void get_groups(struct mm_reader *r, struct mm_call_body *call)
     call->leaf_items = get_in(r, 1, 1 << 20);
     call->n_items = get_size(r, 1, MAMUTO_MAX_ITEMS);
     call->group_items = get_size(r, 1, MAMUTO_MAX_ITEMS);
-    if (r->bad)
+    if (r->bad || !call->leaf_items)
         return;
     uint64_t blocks = call->group_items / call->leaf_items;
     r->bad = call->group_items % call->leaf_items || (blocks & (blocks - 1));

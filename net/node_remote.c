@@ -33,7 +33,7 @@ int mm_remote_wrong(struct mm_node *node, const char *format, ...)
     char text[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof text, format, args); /* NOLINT(clang-analyzer-valist.Uninitialized): it has been started */
     va_end(args);
     if (node->channel != node->stream)
         mm_stream_fail(mm_link_stream(node->channel), "%s", text);

@@ -129,7 +129,7 @@ int mm_stream_fail(struct mm_stream *s, const char *format, ...)
     char text[256];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    vsnprintf(text, sizeof text, format, args); /* NOLINT(clang-analyzer-valist.Uninitialized): it has been started */
     va_end(args);
     mm_error_set(&s->error, MAMUTO_EPROTOCOL, "%s", text);
     return MAMUTO_EPROTOCOL;

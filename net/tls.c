@@ -36,7 +36,6 @@ struct tls {
     enum state state;
     int failure; /* -errno, of FAILED */
     bool server, begun;
-    bool starved; /* OpenSSL has asked for bytes, and the socket had none */
     uint64_t records, rekey_after, rekeys;
     char reason[160];
 };
@@ -161,7 +160,6 @@ static ssize_t read_some(struct tls *t, void *to, size_t n)
     size_t got = 0;
     t->library->ERR_clear_error();
     int result = t->library->SSL_read_ex(t->ssl, to, n, &got);
-    t->starved = result != 1;
     if (result == 1)
         return (ssize_t)got;
     if (t->library->SSL_get_error(t->ssl, result) == MM_SSL_ERROR_ZERO_RETURN)
@@ -263,8 +261,9 @@ static int write_all(struct tls *t, const struct iovec *iov, int n, size_t *tota
     unsigned char stage[MM_TLS_RECORD];
     struct cursor rest = { iov, n, 0 };
     for (;;) {
-        int code = mm_tls_socket_has_room(&t->socket) ? 0 : flush(t);
-        if (code && (code != -EAGAIN || !mm_tls_socket_has_room(&t->socket)))
+        bool may_take = mm_tls_socket_has_room(&t->socket) && !t->socket.write_error;
+        int code = may_take ? 0 : flush(t);
+        if (code) /* a broken way out is none of OpenSSL's business: what came in can still be read */
             return code;
         const void *from;
         size_t record = next_record(&rest, stage, &from);
@@ -299,11 +298,11 @@ static void tls_wants(const struct mm_wire *wire, bool reading, bool writing, sh
     *out = writing || held ? POLLOUT : 0;
 }
 
+/* What OpenSSL has asked for and not got is in its own hands: our buffer is empty, then. */
 static bool tls_has_more(const struct mm_wire *wire)
 {
     const struct tls *t = (const struct tls *)wire;
-    return t->state == OPEN && !t->starved &&
-           (mm_tls_socket_has_read(&t->socket) || t->library->SSL_pending(t->ssl) > 0);
+    return t->state == OPEN && (mm_tls_socket_has_read(&t->socket) || t->library->SSL_pending(t->ssl) > 0);
 }
 
 static const char *tls_reason(const struct mm_wire *wire)

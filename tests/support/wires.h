@@ -24,8 +24,10 @@ void wires_tcp(int fds[2], int buffer_bytes);
 void wires_seed(uint64_t seed); /* what is written, and how it is cut */
 uint64_t wires_random(void);
 
+bool wires_is_slow(void); /* under a sanitizer or valgrind */
+
 /* Reads and writes by pieces of random lengths until all is done at both ends, nothing is held back, or an end has failed.
- * False: 30 s have passed (600 under a sanitizer or valgrind), or wrong bytes came; stderr says so. */
+ * False: 30 s have passed (600 where it is slow), or wrong bytes came; stderr says so. */
 bool wires_pump(struct wires_end ends[2]);
 /* One turn of one end without poll(). Did anything move? */
 bool wires_turn(struct wires_end *end);

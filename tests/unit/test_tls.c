@@ -24,15 +24,6 @@ static unsigned char key[MM_TLS_KEY];
 static struct wires_end ends[2];
 static mamuto_error_t err;
 
-static bool is_slow(void)
-{
-#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
-    return true;
-#else
-    return getenv("MAMUTO_TEST_UNDER");
-#endif
-}
-
 static int set_up(void **state)
 {
     (void)state;
@@ -80,7 +71,7 @@ static void tls_with_the_key_moves_bytes_both_ways_at_once(void **state)
 {
     (void)state;
     int fds[2];
-    uint64_t n = is_slow() ? 4 * MiB : 64 * MiB;
+    uint64_t n = wires_is_slow() ? 4 * MiB : 64 * MiB;
     wires_tcp(fds, 0);
     make_ends(fds, 0, 0);
     pump(n, n);
@@ -92,7 +83,7 @@ static void tls_over_small_buffers_moves_bytes_both_ways_at_once(void **state)
 {
     (void)state;
     int fds[2];
-    uint64_t n = is_slow() ? MiB : 16 * MiB;
+    uint64_t n = wires_is_slow() ? MiB : 16 * MiB;
     wires_tcp(fds, 64 << 10);
     make_ends(fds, 0, 0);
     pump(n, n + 12345);
@@ -250,11 +241,14 @@ static void tls_after_so_many_records_has_new_keys(void **state)
 
 /* --- the key is forgotten ---------------------------------------------------------------------------------------- */
 
-/* How often the key, given with all bits turned round, lies in this process's writable memory. */
-static unsigned count_in_memory(const unsigned char turned[MM_TLS_KEY])
+/* How often the key, given with all bits turned round, lies in this process's writable memory; -1: not looked at, because
+ * a sanitizer's or valgrind's own is too large, and keeps what was freed. */
+static int count_in_memory(const unsigned char turned[MM_TLS_KEY])
 {
-    unsigned found = 0;
+    int found = 0;
     char line[512];
+    if (wires_is_slow())
+        return -1;
     FILE *maps = fopen("/proc/self/maps", "re");
     assert_non_null(maps);
     while (fgets(line, sizeof line, maps)) {
@@ -277,16 +271,15 @@ static void tls_key_is_forgotten_when_hands_are_shaken(void **state)
     (void)state;
     int fds[2];
     unsigned char turned[MM_TLS_KEY];
-    if (is_slow())
-        skip(); /* their memory is too large to be looked through */
     for (int k = 0; k < MM_TLS_KEY; k++)
         turned[k] = (unsigned char)~key[k];
     wires_tcp(fds, 0);
     make_ends(fds, 0, 0);
     explicit_bzero(key, sizeof key);
-    assert_int_equal(count_in_memory(turned), 2); /* the client's and the server's */
+    int before = count_in_memory(turned);
+    assert_true(before == 2 || before == -1); /* the client's and the server's */
     shake_hands(ends[0].wire, ends[1].wire);
-    assert_int_equal(count_in_memory(turned), 0);
+    assert_true(count_in_memory(turned) <= 0);
     pump(1000, 1000);
     close_ends();
 }
@@ -330,13 +323,18 @@ static void tls_to_a_far_side_that_is_gone_is_an_error_and_no_signal(void **stat
     make_ends(fds, 0, 0);
     struct mm_wire *client = ends[0].wire, *server = ends[1].wire;
     shake_hands(client, server);
+    write_whole(server, "why", 3);
     server->ops->close(server);
     struct iovec iov = { bytes, sizeof bytes };
     ssize_t n = client->ops->writev(client, &iov, 1);
     if (n > 0)
         n = client->ops->writev(client, &iov, 1);
     assert_int_equal(n, -EPIPE);
-    assert_non_null(strstr(client->ops->reason(client), "the connection broke: Broken pipe"));
+    assert_string_equal(client->ops->reason(client), "the connection broke: Broken pipe");
+    char got[8]; /* what it said before can still be read */
+    assert_int_equal(read_at_most(client, got, sizeof got), 3);
+    assert_memory_equal(got, "why", 3);
+    assert_int_equal(read_at_most(client, got, sizeof got), 0);
     client->ops->close(client);
     signal(SIGPIPE, SIG_DFL);
 }
